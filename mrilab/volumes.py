@@ -1,0 +1,334 @@
+"""Volumes and acquisitions: what they hold, how they are checked, how they are stored.
+
+Axes are ``(z, y, x)`` with x the readout; a voxel size is ``(dz, dy, dx)`` in mm. Anything that comes
+from outside passes the checks here once, so the rest of the package can trust its inputs.
+"""
+
+import contextlib
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+
+def check_voxel_size(voxel_size, name="voxel_size"):
+    """Return ``voxel_size`` as a tuple of three positive floats, or raise ValueError naming ``name``.
+
+    Examples
+    --------
+    >>> check_voxel_size((1, 1, 3))
+    (1.0, 1.0, 3.0)
+    """
+    try:
+        sizes = tuple(float(d) for d in voxel_size)
+    except (TypeError, ValueError):
+        sizes = ()
+    if len(sizes) != 3 or not all(0 < d < float("inf") for d in sizes):
+        raise ValueError(f"{name}: found {voxel_size!r}, expected three positive numbers (dz, dy, dx) in mm")
+    return sizes
+
+
+def check_array(data, name, dims, axes):
+    """Return ``data`` as a float32 or complex64 tensor of ``dims`` dimensions with finite values."""
+    data = torch.as_tensor(data)
+    if data.ndim != dims:
+        raise ValueError(f"{name}: found shape {tuple(data.shape)}, expected {dims} dimensions {axes}")
+    if 0 in data.shape:
+        raise ValueError(f"{name}: found shape {tuple(data.shape)}, expected no empty axis")
+    data = data.to(torch.complex64 if data.is_complex() else torch.float32)
+    if not torch.isfinite(torch.view_as_real(data) if data.is_complex() else data).all():
+        raise ValueError(f"{name}: found NaN or infinite values, expected finite numbers")
+    return data
+
+
+@dataclass
+class Volume:
+    """An image volume with its voxel size.
+
+    Attributes
+    ----------
+    data : Tensor
+        ``(z, y, x)``, float32 (magnitude) or complex64; arrays are converted.
+    voxel_size : tuple of float
+        ``(dz, dy, dx)`` in mm.
+    info : dict
+        Free text about the volume: source, licence, split.
+
+    Raises
+    ------
+    ValueError
+        If the data are not three-dimensional and finite, or the voxel size is not three positive numbers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> v = Volume(torch.ones(10, 12, 8), (1, 1, 2))
+    >>> v.field_of_view
+    (10.0, 12.0, 16.0)
+    >>> v.resample((2, 2, 2)).data.shape
+    torch.Size([5, 6, 8])
+    """
+
+    data: torch.Tensor
+    voxel_size: tuple
+    info: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.data = check_array(self.data, "data", 3, "(z, y, x)")
+        self.voxel_size = check_voxel_size(self.voxel_size)
+
+    @property
+    def field_of_view(self):
+        """Extent of each axis in mm."""
+        return tuple(n * d for n, d in zip(self.data.shape, self.voxel_size))
+
+    def resample(self, new_voxel_size):
+        """The volume at another voxel size (:func:`mrilab.fourier.resample`); real data stay real.
+
+        The field of view is kept and the matrix is a whole number, so the voxel size of the result is
+        field of view over matrix: the asked one, or the nearest possible.
+        """
+        from .fourier import resample
+
+        data = resample(self.data, self.voxel_size, new_voxel_size)
+        if not self.data.is_complex():
+            data = data.real
+        size = tuple(f / n for f, n in zip(self.field_of_view, data.shape))
+        return Volume(data, size, dict(self.info))
+
+
+@dataclass
+class Acquisition:
+    """Undersampled multi-coil k-space and what is needed to reconstruct it.
+
+    Attributes
+    ----------
+    kspace : Tensor
+        complex64 ``(coils, z, y, x)``, centred; zero where not measured.
+    maps : Tensor
+        complex64 ``(coils, z, y, x)`` coil sensitivities.
+    mask : Tensor
+        bool ``(z, y)`` over (kz, ky); True where measured. x is the readout, always fully sampled.
+    voxel_size : tuple of float
+        ``(dz, dy, dx)`` in mm.
+    noise : float or None
+        Standard deviation of the k-space noise, real and imaginary part each, if known.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, the mask is empty or not over (z, y), or a value is NaN or infinite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> k = torch.zeros(2, 4, 6, 5, dtype=torch.complex64)
+    >>> acq = Acquisition(k, torch.ones_like(k), torch.ones(4, 6), (1, 1, 1))
+    >>> acq.acceleration
+    1.0
+    """
+
+    kspace: torch.Tensor
+    maps: torch.Tensor
+    mask: torch.Tensor
+    voxel_size: tuple
+    noise: float | None = None
+
+    def __post_init__(self):
+        self.kspace = check_array(self.kspace, "kspace", 4, "(coils, z, y, x)").to(torch.complex64)
+        self.maps, self.mask = check_maps_and_mask(self.maps, self.mask)
+        self.voxel_size = check_voxel_size(self.voxel_size)
+        if self.maps.shape != self.kspace.shape:
+            raise ValueError(f"maps: found shape {tuple(self.maps.shape)}, "
+                             f"expected that of kspace, {tuple(self.kspace.shape)}")
+        if self.noise is not None and not 0 <= self.noise < float("inf"):
+            raise ValueError(f"noise: found {self.noise!r}, expected a standard deviation of 0 or more")
+
+    @property
+    def acceleration(self):
+        """Number of (kz, ky) positions over the number measured."""
+        return self.mask.numel() / int(self.mask.sum())
+
+    def to(self, device):
+        """The same acquisition with its arrays on another device."""
+        return Acquisition(self.kspace.to(device), self.maps.to(device), self.mask.to(device),
+                           self.voxel_size, self.noise)
+
+
+def check_maps_and_mask(maps, mask):
+    """Return maps as complex64 ``(coils, z, y, x)`` and the mask as bool ``(z, y)``, or raise ValueError."""
+    maps = check_array(maps, "maps", 4, "(coils, z, y, x)").to(torch.complex64)
+    mask = check_array(mask, "mask", 2, "(z, y) over (kz, ky)").to(torch.float32)
+    if not ((mask == 0) | (mask == 1)).all():
+        raise ValueError("mask: found values other than 0 and 1, expected True where measured")
+    if any(m not in (1, n) for m, n in zip(mask.shape, maps.shape[1:3])):
+        raise ValueError(f"mask: found shape {tuple(mask.shape)}, expected {tuple(maps.shape[1:3])}, "
+                         f"the (z, y) of maps {tuple(maps.shape)}")
+    mask = mask.expand(maps.shape[1:3])
+    if not mask.any():
+        raise ValueError("mask: found no measured position, expected at least one")
+    return maps, mask.bool()
+
+
+@dataclass
+class Reconstruction:
+    """What every reconstruction method returns.
+
+    Attributes
+    ----------
+    image : Tensor
+        complex64 ``(z, y, x)``.
+    voxel_size : tuple of float
+        ``(dz, dy, dx)`` in mm.
+    network_evaluations : int
+        Slices pushed through the network.
+    operator_applications : int
+        Applications of the normal operator.
+    seconds : float
+        Wall-clock time.
+    misfit : float
+        ``|A x - y| / |y|`` over the measured samples.
+    """
+
+    image: torch.Tensor
+    voxel_size: tuple
+    network_evaluations: int
+    operator_applications: int
+    seconds: float
+    misfit: float
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+    """A temporary path beside ``path`` that takes its place when the block ends without an error.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> target = pathlib.Path(tempfile.mkdtemp()) / "a.txt"
+    >>> with atomic_path(target) as t:
+    ...     _ = t.write_text("whole or not at all")
+    >>> target.read_text(), len(list(target.parent.iterdir()))
+    ('whole or not at all', 1)
+    """
+    path = Path(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    os.chmod(name, 0o644)
+    try:
+        yield Path(name)
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _open_hdf5(path):
+    import h5py
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{path}: not a readable HDF5 file (truncated or another format): {error}") from None
+
+
+def _read(file, path, names):
+    """The named data sets and the voxel size of an open HDF5 file."""
+    import h5py
+
+    for name in names:
+        if not isinstance(file.get(name), h5py.Dataset):
+            raise ValueError(f"{path}: found {sorted(file)}, expected a data set named {name!r}")
+    if "voxel_size" not in file.attrs:
+        raise ValueError(f"{path}: found attributes {sorted(file.attrs)}, expected 'voxel_size'")
+    return [file[name] for name in names], tuple(float(d) for d in file.attrs["voxel_size"])
+
+
+def save_volume(path, volume):
+    """Write a :class:`Volume` as HDF5: data set ``data``, attribute ``voxel_size``, the info beside it."""
+    import h5py
+
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.create_dataset("data", data=volume.data.numpy(force=True), compression="gzip", shuffle=True)
+        file.attrs["voxel_size"] = volume.voxel_size
+        for key, value in volume.info.items():
+            file.attrs[key] = value
+
+
+def load_volume(name_or_path):
+    """Read a :class:`Volume` from an HDF5 file, or a shipped one by its name.
+
+    Integer data carry an attribute ``scale``; the values returned are ``data * scale``.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        A name from :func:`mrilab.datasets.list_datasets`, or a file written by :func:`save_volume`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        No such file; not HDF5, truncated, or without ``data`` or ``voxel_size``; a wrong checksum.
+
+    Examples
+    --------
+    >>> load_volume("qtim_MRHead").voxel_size
+    (1.0, 1.0, 1.3)
+    """
+    from .datasets import fetch, is_known
+
+    path = fetch(name_or_path) if is_known(name_or_path) else Path(name_or_path)
+    with _open_hdf5(path) as file:
+        (data,), voxel_size = _read(file, path, ["data"])
+        info = {k: v for k, v in file.attrs.items() if k not in ("voxel_size", "scale")}
+        scale = file.attrs.get("scale")
+        data = data[()] if scale is None else data[()].astype("float32") * float(scale)
+    try:
+        return Volume(torch.from_numpy(data), voxel_size, info)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def save_acquisition(path, acquisition):
+    """Write an :class:`Acquisition` as HDF5: data sets ``kspace``, ``maps``, ``mask``, voxel size, noise."""
+    import h5py
+
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        for name in ("kspace", "maps", "mask"):
+            file.create_dataset(name, data=getattr(acquisition, name).numpy(force=True))
+        file.attrs["voxel_size"] = acquisition.voxel_size
+        if acquisition.noise is not None:
+            file.attrs["noise"] = acquisition.noise
+
+
+def load_acquisition(path):
+    """Read an :class:`Acquisition` written by :func:`save_acquisition`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        No such file; not HDF5, truncated, or without one of its data sets; arrays that disagree.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, torch
+    >>> k = torch.ones(2, 4, 6, 5, dtype=torch.complex64)
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "scan.h5"
+    >>> save_acquisition(path, Acquisition(k, k, torch.ones(4, 6), (1, 1, 2), noise=0.01))
+    >>> load_acquisition(path).voxel_size
+    (1.0, 1.0, 2.0)
+    """
+    with _open_hdf5(path) as file:
+        data, voxel_size = _read(file, path, ["kspace", "maps", "mask"])
+        arrays = [torch.from_numpy(d[()]) for d in data]
+        noise = file.attrs.get("noise")
+    try:
+        return Acquisition(*arrays, voxel_size, None if noise is None else float(noise))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
