@@ -1,0 +1,64 @@
+# Every target makes or reuses the environment .venv by itself.
+#   make book      build the book, chapters executed on the shipped data: _build/html/index.html
+#   make test      everything that must pass
+#   make chapters  execute the chapters in place, storing their outputs (make chapters NAME=01_forward_model)
+#   make address   write the repository's address everywhere (make address URL=https://github.com/OWNER/NAME)
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+# Chapters show what they computed; progress bars are for a reader who waits.
+export TQDM_DISABLE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: env book test lint browser chapters address clean
+
+env: $(READY)
+
+$(READY): environment.yml pyproject.toml package-lock.json tools/vendor.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than 3.11: name a newer one, as in make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	sed -n 's/^ *- \([^ ]*==[^ ]*\)/\1/p' environment.yml > .venv/pins.txt
+	$(BIN)/pip install --quiet -r .venv/pins.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	if command -v npm > /dev/null; then npm ci && $(BIN)/python tools/vendor.py; \
+	else echo "no npm: the book will load widgets and formulas from a public CDN; make test needs Node"; fi
+	touch $@
+
+# The cache of executed chapters does not notice changes in what they import and read.
+SOURCES := $(shell find mrilab data -type f -not -path '*/__pycache__/*')
+_build/sources: $(SOURCES)
+	rm -rf _build/.jupyter_cache
+	mkdir -p _build && touch $@
+
+# --all: a page with a warning must fail the second time as well
+book: $(READY) _build/sources
+	$(BIN)/jupyter-book build book --all -W --keep-going
+	@echo "open _build/html/index.html"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff check --line-length 88 book/*.ipynb
+
+# nbval executes the chapters, so the pages under test are built from the stored outputs.
+test: lint browser
+	MRILAB_STORED_OUTPUTS=1 $(BIN)/jupyter-book build book --path-output _build/stored --all -W --keep-going --quiet
+	MRILAB_PAGES=_build/stored/_build/html $(BIN)/pytest --durations=10 mrilab tests tools book --nbval \
+	  --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with=tests/sanitize.cfg $(ARGS)
+
+# tests/book opens every page in a browser
+browser:
+	@for name in chromium google-chrome chromium-browser; do command -v $$name > /dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	  apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends chromium; \
+	else echo "make test needs a browser: install chromium (sudo apt-get install chromium)"; exit 1; fi
+
+chapters: $(READY)
+	$(BIN)/python tools/execute.py $(NAME)
+
+address: $(READY)
+	$(BIN)/python tools/address.py $(URL)
+
+clean:
+	rm -rf _build .venv node_modules book/_vendor

@@ -1,0 +1,58 @@
+// Open pages in headless Chromium with the network cut off, and report what a reader would stumble over.
+// usage: node visit.mjs BROWSER HTTP_ROOT FILE_ROOT < pages.json > report.json
+import { chromium } from 'playwright-core';
+import { readFileSync } from 'fs';
+
+const [browser, ...roots] = process.argv.slice(2);
+const pages = JSON.parse(readFileSync(0, 'utf8'));
+const chrome = await chromium.launch({
+  executablePath: browser,
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
+    '--disable-background-networking', '--disable-component-update',
+    '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1'],
+});
+
+// What can only be seen in the page: pictures, formulas, widgets, and where its links lead.
+async function inspect() {
+  const faults = [];
+  for (const image of document.querySelectorAll('img')) {
+    if (!image.alt.trim()) faults.push('image without alt text: ' + image.src.slice(0, 200));
+    await image.decode().catch(() => faults.push('image does not load: ' + image.src.slice(0, 200)));
+  }
+  for (const formula of document.querySelectorAll('.math')) {
+    if (!formula.querySelector('mjx-container')) faults.push('formula not typeset: ' + formula.textContent.slice(0, 80));
+  }
+  for (const fault of document.querySelectorAll('mjx-merror')) faults.push('formula with an error: ' + fault.textContent.slice(0, 80));
+  for (const view of document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]')) {
+    if (!view.parentElement.querySelector('.jupyter-widgets, .widget-subarea *')) faults.push('widget not drawn');
+  }
+  const links = [...document.querySelectorAll('a[href]')].map(a => a.href);
+  return { faults, links };
+}
+
+async function visit(root, name) {
+  const page = await chrome.newPage();
+  const faults = [];
+  page.on('request', r => { if (!r.url().startsWith(root) && !/^(data|blob):/.test(r.url())) faults.push('request outside the book: ' + r.url()); });
+  page.on('requestfailed', r => faults.push('request failed: ' + r.url()));
+  page.on('response', r => { if (r.status() >= 400) faults.push(r.status() + ' ' + r.url()); });
+  page.on('pageerror', e => faults.push('page error: ' + String(e).slice(0, 300)));
+  page.on('console', m => { if (m.type() === 'error') faults.push('console error: ' + m.text().slice(0, 300)); });
+  try {
+    await page.goto(root + name, { waitUntil: 'networkidle', timeout: 60000 });
+    const seen = await page.evaluate(inspect);
+    return { faults: [...faults, ...seen.faults], links: seen.links.filter(l => l.startsWith(root)).map(l => l.slice(root.length)) };
+  } catch (e) {
+    return { faults: [...faults, String(e).slice(0, 300)], links: [] };
+  } finally {
+    await page.close();
+  }
+}
+
+const report = {};
+for (const name of pages) {
+  report[name] = {};
+  for (const root of roots) report[name][root.split(':')[0]] = await visit(root, name);
+}
+await chrome.close();
+console.log(JSON.stringify(report));

@@ -1,0 +1,105 @@
+"""The book's sources: chapters are committed executed, open in Colab, and can be read by everyone."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import mrilab
+
+ROOT = Path(__file__).parents[1]
+BOOK = ROOT / "book"
+CHAPTERS = sorted(BOOK.glob("*.ipynb"))
+TOC = yaml.safe_load((BOOK / "_toc.yml").read_text())
+ADDRESS = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
+TAG = f"v{mrilab.__version__}"
+
+# The first code cell of every chapter, tagged remove-cell: in Colab, fetch the book at its own tag.
+BOOTSTRAP = f"""\
+import sys
+from pathlib import Path
+
+if "google.colab" in sys.modules and not Path("../mrilab").exists():
+    !git clone -q --depth 1 -b {TAG} {ADDRESS} mrilab-book
+    %cd -q mrilab-book/book
+    %pip install -q -e ..
+    sys.path.insert(0, "..")"""
+
+
+def colab(name):
+    repository = ADDRESS.removeprefix("https://github.com/")
+    return f"https://colab.research.google.com/github/{repository}/blob/{TAG}/book/{name}"
+
+
+@pytest.fixture(params=CHAPTERS, ids=lambda path: path.stem)
+def chapter(request):
+    return request.param
+
+
+@pytest.fixture
+def cells(chapter):
+    return json.loads(chapter.read_text())["cells"]
+
+
+@pytest.fixture
+def code(cells):
+    return [cell for cell in cells if cell["cell_type"] == "code"]
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def test_is_in_table_of_contents(chapter):
+    assert chapter.stem in [entry["file"] for part in TOC["parts"] for entry in part["chapters"]]
+
+
+def test_is_executed_in_order_without_errors(code):
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1)), "run `make chapters`"
+    assert [o["evalue"] for cell in code for o in cell["outputs"] if o["output_type"] == "error"] == []
+
+
+def test_has_stored_outputs_and_no_stderr(code):
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert outputs
+    assert [output["text"] for output in outputs if output.get("name") == "stderr"] == []
+
+
+def test_is_small(chapter):
+    assert chapter.stat().st_size < 1.5e6
+
+
+def test_opens_in_colab(chapter, cells, code):
+    assert f"]({colab(chapter.name)})" in source(cells[0])
+    assert source(code[0]) == BOOTSTRAP
+    assert "remove-cell" in code[0]["metadata"].get("tags", [])
+
+
+def test_code_lines_fit_the_page(code):
+    assert [line for cell in code for line in source(cell).splitlines() if len(line) > 88] == []
+
+
+def test_figures_have_alt_text(cells, code):
+    for cell in code:
+        images = [o for o in cell["outputs"] if any(kind.startswith("image/") for kind in o.get("data", {}))]
+        alt = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")
+        assert len(images) <= 1, f"one figure a cell, so that each has its own alt text: {source(cell)}"
+        assert not images or len(alt) >= 20, f"metadata mystnb.image.alt, found {alt!r}: {source(cell)}"
+    text = "\n".join(source(cell) for cell in cells if cell["cell_type"] == "markdown")
+    assert re.findall(r"!\[\s*\]\(.*?\)", text) == []
+
+
+def test_names_no_folder_of_a_machine(chapter):
+    assert re.findall(r"(?<![\w.])/(?:home|root|work|tmp|Users|content)/[\w./-]*", chapter.read_text()) == []
+
+
+def test_api_page_lists_every_module():
+    modules = {path.stem for path in Path(mrilab.__file__).parent.glob("*.py") if not path.stem.startswith("_")}
+    listed = set(re.findall(r"automodule:: mrilab\.(\w+)", (BOOK / "api.md").read_text()))
+    assert sorted(modules - listed) == []
+
+
+def test_readme_lists_every_chapter(chapter):
+    assert colab(chapter.name) in (ROOT / "README.md").read_text()
