@@ -1,0 +1,224 @@
+"""The prior: a denoiser of 2D complex slices at any noise level.
+
+A denoiser that minimises the mean squared error is the posterior mean ``D(x; sigma) = E[clean | x]``, and
+Tweedie's formula makes it the score of the noisy slices: ``grad log p(x; sigma) = (D - x) / sigma^2``.
+Parameterisation after Karras et al. 2022 (EDM), Table 1. With DDPM's notation, ``x_t = alpha (x + sigma eps)``
+and ``sigma = std / alpha``: one network serves both.
+"""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from .unet import UNet
+
+
+def to_channels(slices):
+    """Complex slices ``(slices, height, width)`` as float ``(slices, 2, height, width)``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> to_channels(torch.tensor([[[1 + 2j]]])).flatten()
+    tensor([1., 2.])
+    """
+    return torch.view_as_real(slices).movedim(-1, 1)
+
+
+def to_complex(channels):
+    """The inverse of :func:`to_channels`."""
+    return torch.view_as_complex(channels.float().movedim(1, -1).contiguous())
+
+
+class Prior(torch.nn.Module):
+    """A denoiser network with its preconditioning.
+
+    Parameters
+    ----------
+    net : UNet
+        Network ``F`` of slices and conditions.
+    voxel_sizes : tuple of float
+        Smallest and largest in-plane voxel size (mm) of the slices it was trained on.
+    sigma_data : float
+        Standard deviation of the clean slices' real and imaginary parts.
+    conditioned : bool
+        Whether the network is told the in-plane voxel size.
+    """
+
+    def __init__(self, net, voxel_sizes, sigma_data=0.3, conditioned=False):
+        super().__init__()
+        self.net = net
+        self.voxel_sizes = tuple(voxel_sizes)
+        self.sigma_data = sigma_data
+        self.conditioned = conditioned
+
+    def forward(self, x, sigma, voxel_size=None):
+        """``D(x; sigma)``: see :meth:`denoise`, which adds the checks and runs without a graph."""
+        s = sigma.reshape(-1, 1, 1, 1).to(x.dtype)
+        total = (s**2 + self.sigma_data**2).sqrt()
+        condition = (s.log() / 4).reshape(-1, 1)
+        if self.conditioned:
+            condition = torch.cat([condition, voxel_size.log() / 4], dim=1)
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=bf16(x.device)):
+            f = self.net((x / total).contiguous(memory_format=torch.channels_last), condition)
+        return self.sigma_data**2 / total**2 * x + s * self.sigma_data / total * f.float()
+
+    @torch.no_grad()
+    def denoise(self, slices, sigma, voxel_size=None, batch_pixels=2**19):
+        """Expected clean slices, given noisy ones.
+
+        Parameters
+        ----------
+        slices : Tensor
+            float32 ``(slices, 2, height, width)``, real and imaginary part, 99th percentile of the
+            magnitude about 1. Any height and width.
+        sigma : float or Tensor
+            Standard deviation of the noise in each of the two channels; one, or one for each slice.
+        voxel_size : tuple of float, optional
+            In-plane ``(height, width)`` voxel size in mm; needed by a conditioned prior, else unused.
+        batch_pixels : int
+            Slices are taken in batches of about this many pixels, which bounds the memory.
+
+        Returns
+        -------
+        Tensor
+            Same shape as ``slices``.
+
+        Raises
+        ------
+        ValueError
+            For slices of another shape, a noise level that is not positive, or a missing voxel size.
+
+        Examples
+        --------
+        >>> prior = load_prior("diverse")
+        >>> prior.denoise(torch.zeros(1, 2, 50, 41), sigma=0.1).shape
+        torch.Size([1, 2, 50, 41])
+        """
+        if slices.ndim != 4 or slices.shape[1] != 2:
+            raise ValueError(f"slices: found shape {tuple(slices.shape)}, expected (slices, 2, height, width)")
+        sigma = torch.as_tensor(sigma, dtype=torch.float32, device=slices.device).expand(len(slices))
+        if not (sigma > 0).all():
+            raise ValueError(f"sigma: found {sigma.min().item()}, expected a positive noise level")
+        if self.conditioned:
+            if voxel_size is None:
+                raise ValueError("voxel_size: found None, expected (height, width) in mm: this prior is conditioned")
+            voxel_size = torch.tensor([voxel_size], dtype=torch.float32, device=slices.device).expand(len(slices), 2)
+        count = max(1, batch_pixels // (slices.shape[2] * slices.shape[3]))
+        # the condition of a slice is its noise level, and its voxel size if the network is told
+        sizes = voxel_size.split(count) if self.conditioned else [None] * math.ceil(len(slices) / count)
+        return torch.cat([self(x, s, v) for x, s, v in zip(slices.split(count), sigma.split(count), sizes)])
+
+    @torch.no_grad()
+    def sample(self, shape, steps=20, sigma_max=3.0, sigma_min=0.01, voxel_size=None, seed=0):
+        """Draw slices from the prior: Heun's method on the probability-flow equation.
+
+        Karras et al. 2022, Algorithm 1, with their noise levels (rho = 7); ``2 steps - 1`` evaluations.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            ``(slices, height, width)``.
+
+        Returns
+        -------
+        Tensor
+            float32 ``(slices, 2, height, width)``.
+        """
+        device = next(self.parameters()).device
+        generator = torch.Generator().manual_seed(seed)
+        ramp = torch.linspace(0, 1, steps)
+        sigmas = (sigma_max ** (1 / 7) + ramp * (sigma_min ** (1 / 7) - sigma_max ** (1 / 7))) ** 7
+        sigmas = [*sigmas.tolist(), 0.0]
+        x = sigma_max * torch.randn(shape[0], 2, *shape[1:], generator=generator).to(device)
+        for now, then in zip(sigmas, sigmas[1:]):
+            slope = (x - self.denoise(x, now, voxel_size)) / now
+            proposal = x + (then - now) * slope
+            if then > 0:
+                slope = (slope + (proposal - self.denoise(proposal, then, voxel_size)) / then) / 2
+                proposal = x + (then - now) * slope
+            x = proposal
+        return x
+
+
+def bf16(device):
+    """Whether bfloat16 is the faster arithmetic on this device (AVX-512 BF16 or AMX; Ampere or later)."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.device(device).type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def denoising_loss(prior, clean, sigma, noise, voxel_size=None):
+    """Denoising score matching with EDM's weight ``(sigma^2 + sigma_data^2) / (sigma sigma_data)^2``.
+
+    The weight makes the expected loss of the untrained network about 1 at every noise level.
+
+    Parameters
+    ----------
+    clean, noise : Tensor
+        float32 ``(slices, 2, height, width)``; ``noise`` has unit variance.
+    sigma : Tensor
+        ``(slices,)``.
+
+    Returns
+    -------
+    Tensor
+        ``(slices,)``, the weighted mean squared error of each slice.
+    """
+    s = sigma.reshape(-1, 1, 1, 1)
+    error = prior(clean + s * noise, sigma, voxel_size) - clean
+    weight = (sigma**2 + prior.sigma_data**2) / (sigma * prior.sigma_data) ** 2
+    return weight * error.square().mean(dim=(1, 2, 3))
+
+
+def load_prior(name_or_path, device="cpu"):
+    """Load a prior: safetensors weights and the JSON card beside them.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        A shipped prior (``"diverse"``, ``"fixed_1mm"``), or a ``.safetensors`` file with its ``.json`` card.
+    device : str or torch.device
+        Where to put the network.
+
+    Returns
+    -------
+    Prior
+        In evaluation mode.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        No such file; an unreadable card or weights; weights that do not match the card.
+
+    Examples
+    --------
+    >>> load_prior("fixed_1mm").voxel_sizes
+    (1.0, 1.0)
+    """
+    from .datasets import fetch, is_known
+
+    path = fetch(name_or_path) if is_known(name_or_path) else Path(name_or_path)
+    card_path = path.with_suffix(".json")
+    for file in (path, card_path):
+        if not file.is_file():
+            raise FileNotFoundError(f"{file}: no such file")
+    try:
+        card = json.loads(card_path.read_text())
+        prior = Prior(UNet(card["widths"], 3 if card["conditioned"] else 1), card["voxel_sizes"],
+                      card["sigma_data"], card["conditioned"])
+        expected = card["sha256"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{card_path}: not the card of a prior: {error!r}") from None
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != expected:
+        raise ValueError(f"{path}: found SHA-256 {found}, but its card says {expected}")
+    try:
+        prior.net.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+    except Exception as error:
+        raise ValueError(f"{path}: weights do not fit the network of the card: {error}") from None
+    return prior.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)

@@ -1,0 +1,86 @@
+"""The denoiser network: a small 2D U-Net that takes slices of any size.
+
+There is no normalisation layer: its statistics would depend on the size of the slice, and the network is
+trained on patches and used on whole slices. Residual blocks that start as the identity do without.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn.functional import interpolate, pad, silu
+
+
+class Block(nn.Module):
+    """Residual block of two 3 x 3 convolutions, scaled and shifted by the noise level's embedding."""
+
+    def __init__(self, channels, out_channels, embedding):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, out_channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.modulate = nn.Linear(embedding, 2 * out_channels)
+        self.skip = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.modulate.weight)
+        nn.init.zeros_(self.modulate.bias)
+
+    def forward(self, x, embedding):
+        scale, shift = self.modulate(embedding)[:, :, None, None].chunk(2, dim=1)
+        h = self.conv1(silu(x))
+        h = self.conv2(silu(h * (1 + scale) + shift))
+        return self.skip(x) + h
+
+
+class UNet(nn.Module):
+    """U-Net over slices ``(slices, 2, height, width)``, told ``conditions`` numbers about each slice.
+
+    Parameters
+    ----------
+    widths : tuple of int
+        Channels at full, half, quarter ... resolution.
+    conditions : int
+        1 for the noise level alone, 3 for the noise level and the two in-plane voxel sizes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> net = UNet((8, 16))
+    >>> net(torch.zeros(3, 2, 17, 30), torch.zeros(3, 1)).shape      # any size, odd ones too
+    torch.Size([3, 2, 17, 30])
+    """
+
+    def __init__(self, widths=(32, 64, 96), conditions=1):
+        super().__init__()
+        embedding = 4 * widths[0]
+        self.register_buffer("frequencies", 2.0 ** torch.linspace(-2, 3, 16))
+        self.embed = nn.Sequential(nn.Linear(32 * conditions, embedding), nn.SiLU(),
+                                   nn.Linear(embedding, embedding), nn.SiLU())
+        self.first = nn.Conv2d(2, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(Block(w, w, embedding) for w in widths)
+        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:]))
+        self.middle = Block(widths[-1], widths[-1], embedding)
+        self.grow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:]))
+        self.up = nn.ModuleList(Block(w, w, embedding) for w in widths)
+        self.last = nn.Conv2d(widths[0], 2, 3, padding=1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x, condition):
+        height, width = x.shape[-2:]
+        multiple = 2 ** len(self.shrink)
+        x = pad(x, (0, -width % multiple, 0, -height % multiple))
+        angles = math.pi * (condition[:, :, None] * self.frequencies).flatten(1)
+        embedding = self.embed(torch.cat([angles.sin(), angles.cos()], dim=1))
+
+        x, skips = self.first(x), []
+        for level, block in enumerate(self.down):
+            x = block(x, embedding)
+            if level < len(self.shrink):
+                skips.append(x)
+                x = self.shrink[level](x)
+        x = self.middle(x, embedding)
+        for level in reversed(range(len(self.up))):
+            x = self.up[level](x, embedding)
+            if level:
+                x = interpolate(self.grow[level - 1](x), scale_factor=2, mode="nearest") + skips[level - 1]
+        return self.last(silu(x))[..., :height, :width]
