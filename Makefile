@@ -20,8 +20,8 @@ $(READY): environment.yml pyproject.toml package-lock.json tools/vendor.py
 	  { echo "$(PYTHON) is older than 3.11: name a newer one, as in make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	sed -n 's/^ *- \([^ ]*==[^ ]*\)/\1/p' environment.yml > .venv/pins.txt
-	$(BIN)/pip install --quiet -r .venv/pins.txt
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	$(BIN)/pip install -qq -r .venv/pins.txt
+	$(BIN)/pip install -qq --no-deps --no-build-isolation -e .
 	if command -v npm > /dev/null; then npm ci && $(BIN)/python tools/vendor.py; \
 	else echo "no npm: the book will load widgets and formulas from a public CDN; make test needs Node"; fi
 	touch $@

@@ -26,10 +26,10 @@ def execute(path):
         coalesce_streams=True,
     )
     client.execute()
-    notebook.metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
+    notebook.metadata.update(    # the same on every machine; the state of the widgets stays beside them
+        kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
+        language_info={"name": "python"},
+    )
     unfinished = path.with_suffix(".ipynb.tmp")
     nbformat.write(notebook, unfinished)
     os.replace(unfinished, path)

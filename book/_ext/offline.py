@@ -18,6 +18,7 @@ def configure(app, config):
     config.html_static_path.append(str(STATIC))
     config.html_css_files.append("book.css")
     config.html_theme_options["navbar_persistent"] = []    # sphinx-book-theme 1.3 shows a second search field
+    config.html_context["default_mode"] = "auto"           # and complains in the console when this is not set
     if "MRILAB_STORED_OUTPUTS" in os.environ:               # `make test`: nbval has executed the chapters
         config.nb_execution_mode = "off"
     if not (VENDOR / "widgets/embed-amd.js").exists():
