@@ -1,0 +1,123 @@
+"""Figures of the book: one style, slices in a shared grey window, error maps below.
+
+Arrays are drawn with the origin at the lower left: data are stored with z up, y toward the front and x to
+the right. matplotlib is imported when a figure is asked for, not before.
+"""
+
+import torch
+
+PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}      # the axis of (z, y, x) that numbers the slices
+
+
+def use_style():
+    """Set the book's matplotlib style."""
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update({
+        "figure.dpi": 90, "figure.constrained_layout.use": True, "font.size": 9, "axes.titlesize": 9,
+        "axes.spines.top": False, "axes.spines.right": False, "lines.linewidth": 1.5, "legend.frameon": False,
+        "image.cmap": "gray", "image.origin": "lower", "image.interpolation": "nearest",
+    })
+
+
+def describe(voxel_size, acceleration=None):
+    """Voxel size and acceleration as a title says them.
+
+    Examples
+    --------
+    >>> describe((1, 1, 1.3), 8)
+    '1 x 1 x 1.3 mm, R = 8'
+    >>> describe((2, 2, 2))
+    '2 mm'
+    """
+    sizes = [f"{d:.3g}" for d in voxel_size]
+    text = f"{sizes[0] if len(set(sizes)) == 1 else ' x '.join(sizes)} mm"
+    return text if acceleration is None else f"{text}, R = {acceleration:.3g}"
+
+
+def take_slice(volume, voxel_size, plane="axial", index=None):
+    """One slice of a volume and its extent.
+
+    Parameters
+    ----------
+    volume : Tensor
+        ``(z, y, x)``; a complex one gives its magnitude.
+    voxel_size : tuple of float
+        ``(dz, dy, dx)`` in mm.
+    plane : str
+        ``"axial"``, ``"coronal"`` or ``"sagittal"``.
+    index : int or float, optional
+        Slice number, or a fraction of the axis between 0 and 1; the middle by default.
+
+    Returns
+    -------
+    Tensor, tuple
+        The slice, and ``(0, width, 0, height)`` in mm.
+
+    Examples
+    --------
+    >>> image, extent = take_slice(torch.ones(4, 6, 8), (1, 1, 2), "coronal")
+    >>> tuple(image.shape), extent
+    ((4, 8), (0, 16, 0, 4))
+    """
+    if plane not in PLANES:
+        raise ValueError(f"plane: found {plane!r}, expected one of {', '.join(PLANES)}")
+    axis = PLANES[plane]
+    size = volume.shape[axis]
+    index = 0.5 if index is None else index
+    number = min(int(index * size), size - 1) if isinstance(index, float) else index
+    image = volume.detach().cpu().select(axis, number)
+    image = image.abs() if image.is_complex() else image
+    height, width = (d for a, d in enumerate(voxel_size) if a != axis)
+    return image, (0, image.shape[1] * width, 0, image.shape[0] * height)
+
+
+def show_slices(images, titles, voxel_size, acceleration=None, plane="axial", index=None, window=None,
+                truth=None, error_gain=5, width=2.4):
+    """Slices side by side in one grey window; with ``truth``, the error maps below them.
+
+    Parameters
+    ----------
+    images : sequence of Tensor
+        Volumes ``(z, y, x)``; magnitudes are shown.
+    titles : sequence of str
+        One for each; voxel size and acceleration are added below it.
+    voxel_size : tuple of float, or one for each image
+        ``(dz, dy, dx)`` in mm; panels are drawn in mm, so voxels get their true shape.
+    acceleration : float or None, or one for each image
+    plane : str, or one for each image
+        ``"axial"``, ``"coronal"`` or ``"sagittal"``.
+    index : int, float or None
+        As in :func:`take_slice`; a fraction fits images of different matrix size.
+    window : tuple of float, optional
+        Grey values of black and white; by default 0 and the 99.5th percentile of the first slice.
+    truth : Tensor, optional
+        Volume on the images' grid; ``error_gain * | |image| - |truth| |`` is shown in the same window.
+    width : float
+        Width of a panel in inches.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    import matplotlib.pyplot as plt
+
+    count = len(images)
+    sizes = list(voxel_size) if not isinstance(voxel_size[0], (int, float)) else [voxel_size] * count
+    rates = list(acceleration) if isinstance(acceleration, (list, tuple)) else [acceleration] * count
+    planes = [plane] * count if isinstance(plane, str) else list(plane)
+    slices = [take_slice(x, d, p, index) for x, d, p in zip(images, sizes, planes)]
+    low, high = window or (0, torch.quantile(slices[0][0].flatten(), 0.995).item())
+    rows = 1 if truth is None else 2
+    ratio = max(extent[3] / extent[1] for _, extent in slices)
+    figure, axes = plt.subplots(rows, count, figsize=(count * width, rows * width * ratio + 0.45), squeeze=False)
+    for column, ((image, extent), title) in enumerate(zip(slices, titles)):
+        axes[0, column].imshow(image, extent=extent, vmin=low, vmax=high)
+        axes[0, column].set_title(f"{title}\n{describe(sizes[column], rates[column])}")
+        if truth is not None:
+            right = take_slice(truth, sizes[column], planes[column], index)[0]
+            axes[1, column].imshow(error_gain * (image - right).abs(), extent=extent, vmin=low, vmax=high)
+            axes[1, column].set_title(f"error x {error_gain}")
+    for axis in axes.flat:
+        axis.set_axis_off()
+    return figure
