@@ -11,6 +11,12 @@ const chrome = await chromium.launch({
     '--disable-background-networking', '--disable-component-update',
     '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1'],
 });
+const context = await chrome.newContext();
+
+// Scripts draw formulas and widgets after the page has loaded.
+const drawn = () => [...document.querySelectorAll('.math')].every(formula => formula.querySelector('mjx-container'))
+  && [...document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]')]
+    .every(view => view.parentElement.querySelector('.widget-subarea *'));
 
 // What can only be seen in the page: pictures, formulas, widgets, and where its links lead.
 async function inspect() {
@@ -24,22 +30,23 @@ async function inspect() {
   }
   for (const fault of document.querySelectorAll('mjx-merror')) faults.push('formula with an error: ' + fault.textContent.slice(0, 80));
   for (const view of document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]')) {
-    if (!view.parentElement.querySelector('.jupyter-widgets, .widget-subarea *')) faults.push('widget not drawn');
+    if (!view.parentElement.querySelector('.widget-subarea *')) faults.push('widget not drawn');
   }
   const links = [...document.querySelectorAll('a[href]')].map(a => a.href);
   return { faults, links };
 }
 
 async function visit(root, name) {
-  const page = await chrome.newPage();
+  const page = await context.newPage();
   const faults = [];
   page.on('request', r => { if (!r.url().startsWith(root) && !/^(data|blob):/.test(r.url())) faults.push('request outside the book: ' + r.url()); });
   page.on('requestfailed', r => faults.push('request failed: ' + r.url()));
   page.on('response', r => { if (r.status() >= 400) faults.push(r.status() + ' ' + r.url()); });
   page.on('pageerror', e => faults.push('page error: ' + String(e).slice(0, 300)));
-  page.on('console', m => { if (m.type() === 'error') faults.push('console error: ' + m.text().slice(0, 300)); });
+  page.on('console', m => { if (m.type() === 'error') faults.push(`console error: ${m.text().slice(0, 300)} (${m.location().url})`); });
   try {
     await page.goto(root + name, { waitUntil: 'networkidle', timeout: 60000 });
+    await page.waitForFunction(drawn, null, { timeout: 20000 }).catch(() => {});    // inspect says what is missing
     const seen = await page.evaluate(inspect);
     return { faults: [...faults, ...seen.faults], links: seen.links.filter(l => l.startsWith(root)).map(l => l.slice(root.length)) };
   } catch (e) {
@@ -51,8 +58,8 @@ async function visit(root, name) {
 
 const report = {};
 for (const name of pages) {
-  report[name] = {};
-  for (const root of roots) report[name][root.split(':')[0]] = await visit(root, name);
+  const seen = await Promise.all(roots.map(root => visit(root, name)));
+  report[name] = Object.fromEntries(seen.map((result, i) => [roots[i].split(':')[0], result]));
 }
 await chrome.close();
 console.log(JSON.stringify(report));
