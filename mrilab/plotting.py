@@ -115,9 +115,10 @@ def show_slices(images, titles, voxel_size, acceleration=None, plane="axial", in
         axes[0, column].imshow(image, extent=extent, vmin=low, vmax=high)
         axes[0, column].set_title(f"{title}\n{describe(sizes[column], rates[column])}")
         if truth is not None:
-            right = take_slice(truth, sizes[column], planes[column], index)[0]
-            axes[1, column].imshow(error_gain * (image - right).abs(), extent=extent, vmin=low, vmax=high)
-            axes[1, column].set_title(f"error x {error_gain}")
+            error = (image - take_slice(truth, sizes[column], planes[column], index)[0]).abs()
+            if error.any():                     # nothing below the truth itself
+                axes[1, column].imshow(error_gain * error, extent=extent, vmin=low, vmax=high)
+                axes[1, column].set_title(f"error x {error_gain}")
     for axis in axes.flat:
         axis.set_axis_off()
     return figure
