@@ -27,6 +27,7 @@ def register(path, description):
     card = json.loads(path.with_suffix(".json").read_text())
     registry[path.stem] = dict(
         file=path.relative_to(HERE).as_posix(), sha256=sha256(path), bytes=path.stat().st_size, kind="prior",
+        card_sha256=sha256(path.with_suffix(".json")),
         licence="CC-BY-4.0", source="data/train_priors.py", description=description, split="train",
         person=", ".join(card["people"]))
     with atomic_path(REGISTRY) as temporary:

@@ -24,6 +24,7 @@ class Dataset:
     file: str
     bytes: int
     sha256: str
+    card_sha256: str = ""       # of a prior's card, the .json beside its weights
     split: str = ""
     person: str = ""
     licence: str = ""
@@ -55,9 +56,21 @@ def list_datasets(kind=None):
     return [d for d in _registry().values() if kind in (None, d.kind)]
 
 
-def is_known(name):
-    """Whether ``name`` is the name of a shipped data set."""
-    return str(name) in _registry()
+def locate(name_or_path, kind):
+    """Path of a shipped file (:func:`fetch`) or of the user's own, which must exist.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is neither a shipped ``kind`` (``"volume"``, ``"prior"``) nor a file.
+    """
+    names = [d.name for d in list_datasets(kind)]
+    if str(name_or_path) in names:
+        return fetch(name_or_path)
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file, and no shipped {kind} ({', '.join(names)})")
+    return path
 
 
 def sha256(path):
@@ -86,10 +99,17 @@ def fetch(name):
     >>> fetch("qtim_MRHead").name
     'qtim_MRHead.h5'
     """
-    if not is_known(name):
+    if name not in _registry():
         raise ValueError(f"name: found {name!r}, expected one of {', '.join(_registry())}")
     entry = _registry()[name]
-    path = _HERE.parent / "data" / entry.file
+    if entry.card_sha256:
+        _obtain(Path(entry.file).with_suffix(".json").as_posix(), entry.card_sha256)
+    return _obtain(entry.file, entry.sha256)
+
+
+def _obtain(file, expected):
+    """The verified path of one file below ``data/``, downloaded first where there is no checkout."""
+    path = _HERE.parent / "data" / file
     if not path.exists():
         address = os.environ.get("MRILAB_DATA_URL")
         if not address:
@@ -97,11 +117,10 @@ def fetch(name):
                                     "MRILAB_DATA_URL to the data/ folder of a release")
         import pooch
 
-        folder = Path(pooch.os_cache("mrilab")) / Path(entry.file).parent
         # pooch compares a cached file with the hash too, and replaces it when they differ
-        return Path(pooch.retrieve(f"{address.rstrip('/')}/{entry.file}", f"sha256:{entry.sha256}",
-                                   fname=Path(entry.file).name, path=folder, progressbar=True))
+        return Path(pooch.retrieve(f"{address.rstrip('/')}/{file}", f"sha256:{expected}", fname=path.name,
+                                   path=Path(pooch.os_cache("mrilab")) / path.parent.name, progressbar=True))
     found = sha256(path)
-    if found != entry.sha256:
-        raise ValueError(f"{path}: found SHA-256 {found}, expected {entry.sha256}; restore the file")
+    if found != expected:
+        raise ValueError(f"{path}: found SHA-256 {found}, expected {expected}; restore the file")
     return path

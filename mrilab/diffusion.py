@@ -6,7 +6,6 @@ Parameterisation after Karras et al. 2022 (EDM), Table 1. With DDPM's notation, 
 and ``sigma = std / alpha``: one network serves both.
 """
 
-import hashlib
 import json
 import math
 from pathlib import Path
@@ -200,13 +199,12 @@ def load_prior(name_or_path, device="cpu"):
     >>> load_prior("fixed_1mm").voxel_sizes
     (1.0, 1.0)
     """
-    from .datasets import fetch, is_known
+    from .datasets import locate, sha256
 
-    path = fetch(name_or_path) if is_known(name_or_path) else Path(name_or_path)
+    path = locate(name_or_path, "prior")
     card_path = path.with_suffix(".json")
-    for file in (path, card_path):
-        if not file.is_file():
-            raise FileNotFoundError(f"{file}: no such file")
+    if not card_path.is_file():
+        raise FileNotFoundError(f"{card_path}: no such file; the card of {path.name} belongs beside it")
     try:
         card = json.loads(card_path.read_text())
         prior = Prior(UNet(card["widths"], 3 if card["conditioned"] else 1), card["voxel_sizes"],
@@ -214,7 +212,7 @@ def load_prior(name_or_path, device="cpu"):
         expected = card["sha256"]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{card_path}: not the card of a prior: {error!r}") from None
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    found = sha256(path)
     if found != expected:
         raise ValueError(f"{path}: found SHA-256 {found}, but its card says {expected}")
     try:

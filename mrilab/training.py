@@ -6,6 +6,7 @@ draws what it would have drawn.
 
 import datetime
 import json
+import math
 import os
 import platform
 import time
@@ -32,8 +33,8 @@ LOG_SIGMA = (-2.2, 1.3)     # mean and standard deviation of the log of the trai
 def deform(data, voxel_size, rng):
     """Rotate a volume by up to about 10 degrees and bend it smoothly, by cubic splines.
 
-    The bending changes lengths by about 2 %: a change of scale would be a change of voxel size, and a
-    prior that is to know one voxel size only must not see others.
+    The bending changes lengths by 2 % (standard deviation): a change of scale would be a change of voxel
+    size, and a prior that is to know one voxel size only must not see others.
     """
     shape = np.array(data.shape)
     size = np.array(voxel_size)[:, None, None, None]
@@ -44,9 +45,11 @@ def deform(data, voxel_size, rng):
     rotation = rotation * np.sign(np.diag(rotation))
     r = (np.indices(data.shape, dtype=np.float32) - centre) * size
     r = np.tensordot(rotation, r, axes=1)
-    knots = np.maximum(4, np.ceil(shape * np.array(voxel_size) / 40)).astype(int)
+    extent = shape * np.array(voxel_size)
+    knots = np.maximum(4, np.ceil(extent / 40)).astype(int)
+    shift = 0.02 * (extent / knots).min()        # mm; the steepness is shift over knot distance
     for axis in range(3):
-        bend = ndimage.zoom(rng.normal(0, 0.7, knots), shape / knots, order=3, grid_mode=True, mode="nearest")
+        bend = ndimage.zoom(rng.normal(0, shift, knots), shape / knots, order=3, grid_mode=True, mode="nearest")
         r[axis] += bend
     return ndimage.map_coordinates(data, r / size + centre, order=3, output=np.float32, mode="constant")
 
@@ -187,11 +190,11 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=16, patch=64, widths=(32,
     torch.manual_seed(seed)
     prior = Prior(UNet(widths, 3 if conditioned else 1), voxel_sizes, conditioned=conditioned)
     prior = prior.to(device, memory_format=torch.channels_last).train()
-    ema = AveragedModel(prior, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+    ema = AveragedModel(prior, multi_avg_fn=average)
     optimizer = torch.optim.Adam(prior.parameters(), learning_rate, betas=(0.9, 0.99))
     warm_up = min(200, steps // 10 + 1)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: min(1, (s + 1) / warm_up) * 0.5 * (1 + np.cos(np.pi * s / steps)))
+        optimizer, lambda s: min(1, (s + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * s / steps)))
     parts = dict(prior=prior, ema=ema, optimizer=optimizer, schedule=schedule)
     begin, seconds, losses = 0, 0.0, []
     if checkpoint.exists():
@@ -233,6 +236,12 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=16, patch=64, widths=(32,
     save_prior(out, ema.module, card)
     checkpoint.unlink(missing_ok=True)
     return out
+
+
+def average(averaged, current, count):
+    """Exponential moving average whose memory grows to 1000 steps, so that a short run forgets its start."""
+    decay = min(0.999, (1 + float(count)) / (10 + float(count)))
+    get_ema_multi_avg_fn(decay)(averaged, current, count)
 
 
 def save_prior(path, prior, card):

@@ -281,9 +281,9 @@ def load_volume(name_or_path):
     >>> load_volume("qtim_MRHead").voxel_size
     (1.0, 1.0, 1.3)
     """
-    from .datasets import fetch, is_known
+    from .datasets import locate
 
-    path = fetch(name_or_path) if is_known(name_or_path) else Path(name_or_path)
+    path = locate(name_or_path, "volume")
     with _open_hdf5(path) as file:
         (data,), voxel_size = _read(file, path, ["data"])
         info = {k: v for k, v in file.attrs.items() if k not in ("voxel_size", "scale")}

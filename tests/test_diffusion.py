@@ -1,0 +1,147 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mrilab import datasets
+from mrilab.diffusion import Prior, denoising_loss, load_prior, to_channels, to_complex
+from mrilab.training import save_prior
+from mrilab.unet import UNet
+
+PRIORS = [d.name for d in datasets.list_datasets("prior")]
+TAU = 0.5      # standard deviation of the Gaussian the oracle knows
+
+
+class Oracle(torch.nn.Module):
+    """The network that makes the preconditioned denoiser exact for slices of white Gaussian noise.
+
+    The posterior mean of N(0, tau^2) data is tau^2 / (tau^2 + sigma^2) x; solve Prior.forward for F.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.place = torch.nn.Parameter(torch.zeros(()))       # Prior.sample asks on which device it is
+
+    def forward(self, x, condition):
+        sigma, data = torch.exp(4 * condition[:, 0]).reshape(-1, 1, 1, 1), 0.3
+        total = (sigma**2 + data**2).sqrt()
+        wanted = TAU**2 / (TAU**2 + sigma**2) - data**2 / total**2
+        return wanted * x * total**2 / (sigma * data)
+
+
+def test_complex_and_channels():
+    x = torch.randn(3, 4, 5, dtype=torch.complex64)
+    assert torch.equal(to_complex(to_channels(x)), x)
+    assert torch.equal(to_channels(x)[:, 0], x.real) and torch.equal(to_channels(x)[:, 1], x.imag)
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.1, 1.0])
+def test_tweedie_on_a_gaussian(sigma):
+    """(D - x) / sigma^2 is the exact score -x / (tau^2 + sigma^2) of the noisy slices."""
+    prior = Prior(Oracle(), (1, 1))
+    x = torch.randn(4, 2, 6, 7)
+    score = (prior.denoise(x, sigma) - x) / sigma**2
+    assert torch.allclose(score, -x / (TAU**2 + sigma**2), rtol=1e-2, atol=1e-2 / sigma)
+
+
+def test_the_exact_denoiser_has_the_smallest_loss():
+    """The loss is minimised by the posterior mean, and is about 1 for a network that says nothing."""
+    generator = torch.Generator().manual_seed(0)
+    clean = TAU * torch.randn(64, 2, 16, 16, generator=generator)
+    noise = torch.randn(clean.shape, generator=generator)
+    sigma = torch.exp(torch.linspace(-3, 0, 64))
+    exact = denoising_loss(Prior(Oracle(), (1, 1)), clean, sigma, noise)
+    best = (TAU**2 * sigma**2 / (TAU**2 + sigma**2)) * (sigma**2 + 0.3**2) / (sigma * 0.3) ** 2
+    assert torch.allclose(exact, best, rtol=0.25)       # 512 numbers a slice: 4 standard errors
+    for factor in (0.9, 1.1):
+        off = Prior(Oracle(), (1, 1))
+        off.net.forward = lambda x, c, f=factor: f * Oracle.forward(off.net, x, c)
+        assert denoising_loss(off, clean, sigma, noise).mean() > exact.mean()
+    silent = denoising_loss(Prior(UNet((4,)), (1, 1)), 0.3 * clean / TAU, sigma, noise)
+    assert torch.allclose(silent.mean(), torch.tensor(1.0), rtol=0.1)
+
+
+def test_heun_sampler_draws_from_the_gaussian():
+    samples = Prior(Oracle(), (1, 1)).sample((200, 8, 8), steps=20, seed=1)
+    assert abs(samples.mean()) < 4 * TAU / samples.numel() ** 0.5
+    # 3 % for the noise below sigma_min, the step size and the arithmetic of bfloat16
+    assert abs(samples.std() / TAU - 1) < 0.03 + 4 / (2 * samples.numel()) ** 0.5
+    assert torch.equal(samples, Prior(Oracle(), (1, 1)).sample((200, 8, 8), steps=20, seed=1))
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_shipped_prior_denoises_the_test_head(name):
+    """Far from noise removal by chance: less than half of the noise is left, at each level."""
+    from mrilab.volumes import load_volume
+
+    head = load_volume("qtim_MRHead").data[40:48] / 134
+    generator = torch.Generator().manual_seed(0)
+    clean = to_channels(head * torch.exp(torch.tensor(0.7j)))
+    prior = load_prior(name)
+    for sigma in (0.05, 0.1, 0.2):
+        noise = sigma * torch.randn(clean.shape, generator=generator)
+        assert (prior.denoise(clean + noise, sigma) - clean).std() < 0.5 * sigma
+
+
+def test_batches_do_not_change_the_result():
+    prior = load_prior("diverse")
+    x = torch.randn(5, 2, 20, 24)
+    sigma = torch.tensor([0.02, 0.1, 0.1, 0.3, 1.0])
+    assert torch.allclose(prior.denoise(x, sigma), prior.denoise(x, sigma, batch_pixels=2 * 20 * 24), atol=2e-2)
+
+
+def test_conditioned_prior_takes_and_needs_the_voxel_size():
+    prior = Prior(UNet((4, 8), conditions=3), (1, 4), conditioned=True)
+    torch.nn.init.normal_(prior.net.last.weight)
+    for block in prior.net.down:
+        torch.nn.init.normal_(block.modulate.weight)
+        torch.nn.init.normal_(block.conv2.weight)
+    x = torch.randn(2, 2, 8, 8)
+    assert not torch.allclose(prior.denoise(x, 0.1, (1, 1)), prior.denoise(x, 0.1, (3, 3)))
+    with pytest.raises(ValueError, match="voxel_size"):
+        prior.denoise(x, 0.1)
+
+
+@pytest.mark.parametrize("slices, sigma, name", [
+    (torch.zeros(2, 8, 8), 0.1, "slices"), (torch.zeros(1, 3, 8, 8), 0.1, "slices"),
+    (torch.zeros(1, 2, 8, 8), 0.0, "sigma"), (torch.zeros(1, 2, 8, 8), float("nan"), "sigma")])
+def test_bad_arguments(slices, sigma, name):
+    with pytest.raises(ValueError, match=f"^{name}: found"):
+        Prior(UNet((4,)), (1, 1)).denoise(slices, sigma)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "small.safetensors"
+    card = dict(voxel_sizes=[1, 2], conditioned=False, sigma_data=0.3, widths=[4, 8])
+    save_prior(path, Prior(UNet((4, 8)), (1, 2)), card)
+    return path
+
+
+def test_save_and_load(saved):
+    assert load_prior(saved).voxel_sizes == (1, 2)
+    assert sorted(p.name for p in saved.parent.iterdir()) == ["small.json", "small.safetensors"]
+
+
+def test_bad_files_name_the_file(saved, tmp_path):
+    card_path = saved.with_suffix(".json")
+    card = json.loads(card_path.read_text())
+    with pytest.raises(FileNotFoundError, match="absent"):
+        load_prior(tmp_path / "absent.safetensors")
+
+    card_path.write_text(json.dumps(dict(card, widths=[4, 16])))
+    with pytest.raises(ValueError, match="small.safetensors: weights do not fit"):
+        load_prior(saved)
+    card_path.write_text("{")
+    with pytest.raises(ValueError, match="small.json: not the card"):
+        load_prior(saved)
+    card_path.write_text(json.dumps(card))
+
+    saved.write_bytes(saved.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="SHA-256.*card says"):
+        load_prior(saved)
+    save_file({"other": torch.zeros(1)}, saved)
+    card_path.write_text(json.dumps(dict(card, sha256=datasets.sha256(saved))))
+    with pytest.raises(ValueError, match="weights do not fit"):
+        load_prior(saved)
