@@ -1,0 +1,149 @@
+"""Undersampling masks over (kz, ky), with a fully sampled calibration block at the centre.
+
+Every mask is bool ``(z, y)``, True where measured, depends on nothing but its arguments, and measures
+``z y / acceleration`` positions, calibration block included.
+"""
+
+import math
+
+import torch
+
+
+def poisson_disc_mask(shape, acceleration, calibration=None, seed=0):
+    """Variable-density Poisson disc: random, but no two samples close (Bridson, SIGGRAPH 2007).
+
+    Incoherent aliasing without the clumps and holes of independent samples. ``sigpy.mri.poisson`` draws
+    it, denser towards the centre and without the corners of k-space; samples dropped at random bring
+    the number down to the one asked.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(z, y)``, or ``(z, y, x)``, whose x is the readout and left out. At least 4 each.
+    acceleration : float
+        Positions over positions measured, 1 or more. Below 2, where discs have no room, the rest is
+        filled at random.
+    calibration : int, optional
+        Side of the central block, 0 for none; by default 16, or less where that would take more than
+        a quarter of the samples.
+    seed : int
+
+    Returns
+    -------
+    Tensor
+        bool ``(z, y)``.
+
+    Raises
+    ------
+    ValueError
+        For a bad shape or acceleration, or a block that alone exceeds the number of samples.
+
+    Examples
+    --------
+    >>> mask = poisson_disc_mask((64, 80), acceleration=8)
+    >>> mask.numel() / mask.sum().item(), mask[26:38, 34:46].all().item()
+    (8.0, True)
+    """
+    from sigpy.mri import poisson
+
+    shape, samples, block = _plan(shape, acceleration, calibration)
+    if min(shape) < 4:
+        raise ValueError(f"shape: found {shape}, expected at least 4 positions each way for Poisson discs")
+    total, outside = math.prod(shape), samples - int(block.sum())
+    if samples == total or outside == 0:
+        return _select(torch.ones(shape), block, samples)
+    # sigpy raises for some shapes with a calibration block, and searches for ever for accelerations it
+    # cannot reach: ask without the block, and for a number of samples that any shape has room for.
+    ask = total / samples
+    for _ in range(5):
+        ask = max(2.0, min(ask, total / 16))
+        disc = torch.from_numpy(poisson(shape, ask, dtype="float32", tol=ask / 20, seed=seed))
+        found = int((disc * ~block).sum())
+        if outside <= found <= 1.1 * outside:
+            break
+        ask *= max(found, 1) / (1.05 * outside)
+    return _select(disc + torch.rand(shape, generator=torch.Generator().manual_seed(seed)), block, samples)
+
+
+def random_mask(shape, acceleration, calibration=None, seed=0, power=3):
+    """Independent samples whose density falls as ``(1 - r)**power`` (Lustig et al., MRM 58:1182, 2007).
+
+    Parameters and errors as for :func:`poisson_disc_mask`; ``r`` is 0 at the centre of k-space and 1 in
+    its corners, and power 0 makes the density uniform.
+
+    Examples
+    --------
+    >>> mask = random_mask((32, 30), acceleration=4, seed=1)
+    >>> mask.sum().item(), mask[8:24, 8:23].sum().item() > 120
+    (240, True)
+    """
+    shape, samples, block = _plan(shape, acceleration, calibration)
+    z, y = (((torch.arange(n) - n // 2) / max(1, n / 2)) for n in shape)
+    radius = (z[:, None]**2 + y**2).sqrt() / 2**0.5
+    # The largest of log(weight) + Gumbel noise are a weighted draw without replacement.
+    uniform = torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+    gumbel = -torch.log(-torch.log(uniform.clamp(1e-7, 1 - 1e-7)))
+    return _select(power * torch.log((1 - radius).clamp_min(1e-3)) + gumbel, block, samples)
+
+
+def equispaced_mask(shape, acceleration, calibration=None):
+    """A regular lattice, each row shifted against the last as in CAIPIRINHA (Breuer et al., MRM 55:549, 2006).
+
+    Along ky every ``r``-th position is measured, in row kz shifted by ``kz round(sqrt(r))``; with a
+    calibration block ``r`` is as much above the acceleration as makes up for it, and need not be whole;
+    the number of samples may then be a few off. No seed: it is regular.
+    Parameters and errors as for :func:`poisson_disc_mask`.
+
+    Examples
+    --------
+    >>> equispaced_mask((3, 8), acceleration=4, calibration=0).int()
+    tensor([[1, 0, 0, 0, 1, 0, 0, 0],
+            [0, 0, 1, 0, 0, 0, 1, 0],
+            [1, 0, 0, 0, 1, 0, 0, 0]], dtype=torch.int32)
+    """
+    shape, samples, block = _plan(shape, acceleration, calibration)
+    z, y = torch.arange(shape[0])[:, None], torch.arange(shape[1])
+    shift = round(math.sqrt(acceleration))
+
+    def lattice(spacing):
+        return ((y + z * shift) % spacing < 1) | block
+
+    if not block.any():
+        return lattice(acceleration)
+    low, high = acceleration, float(math.prod(shape))
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if lattice(middle).sum() > samples else (low, middle)
+    return lattice(high)
+
+
+def _plan(shape, acceleration, calibration):
+    """Checked ``(z, y)``, number of samples, and the calibration block as a bool mask."""
+    shape = tuple(shape)[:2] if len(shape) == 3 else tuple(shape)
+    if len(shape) != 2 or not all(isinstance(n, int) and n > 0 for n in shape):
+        raise ValueError(f"shape: found {shape!r}, expected positive whole numbers (z, y) or (z, y, x)")
+    total = math.prod(shape)
+    if not 1 <= acceleration <= total:
+        raise ValueError(f"acceleration: found {acceleration!r}, expected 1 to {total}, "
+                         f"the number of positions of shape {shape}")
+    samples = round(total / acceleration)
+    if calibration is None:
+        calibration = min(16, math.isqrt(samples // 4))
+    if not isinstance(calibration, int) or calibration < 0:
+        raise ValueError(f"calibration: found {calibration!r}, expected the side of a block, 0 or more")
+    sides = [min(calibration, n) for n in shape]
+    if math.prod(sides) > samples:
+        raise ValueError(f"calibration: found {calibration}, a block of {math.prod(sides)} positions, expected "
+                         f"no more than the {samples} that acceleration {acceleration} leaves of shape {shape}")
+    block = torch.zeros(shape, dtype=torch.bool)
+    starts = [n // 2 - side // 2 for n, side in zip(shape, sides)]
+    block[starts[0]:starts[0] + sides[0], starts[1]:starts[1] + sides[1]] = True
+    return shape, samples, block
+
+
+def _select(score, block, samples):
+    """True at the block and at the highest scores, ``samples`` positions in all."""
+    order = score.masked_fill(block, float("inf")).flatten().argsort(descending=True, stable=True)
+    mask = torch.zeros(score.numel(), dtype=torch.bool)
+    mask[order[:samples]] = True
+    return mask.view(score.shape)
