@@ -1,0 +1,198 @@
+"""Simulated data: a procedural head, and the acquisition of any volume.
+
+Everything is placed in mm about the centre of the field of view (index ``n // 2``), so the same head,
+phase and coils come out at every voxel size, sampled differently.
+"""
+
+import math
+
+import torch
+
+from .coils import birdcage_maps
+from .fourier import fft3c
+from .metrics import percentile
+from .sampling import poisson_disc_mask
+from .volumes import Acquisition, Volume, check_voxel_size
+
+FIELD_OF_VIEW = (168, 216, 168)     # mm, of the phantom: z up, y to the front, x to one side
+
+
+def simulate_acquisition(volume, acceleration, coils=8, noise=0.01, seed=0):
+    """Undersampled multi-coil k-space of a volume, ``y = M (F S x + n)``.
+
+    The image is scaled so that the 99th percentile of its magnitude is 1; a real one gets a smooth
+    random phase. Coils are :func:`~mrilab.coils.birdcage_maps`, the mask is a
+    :func:`~mrilab.sampling.poisson_disc_mask`.
+
+    Parameters
+    ----------
+    volume : Volume
+        Real (values below zero, which resampling leaves, are kept) or complex.
+    acceleration : float
+        (kz, ky) positions over positions measured.
+    coils : int
+    noise : float
+        Standard deviation of the Gaussian noise, on the real and the imaginary part each.
+    seed : int
+        Of phase, mask and noise.
+
+    Returns
+    -------
+    acquisition : Acquisition
+    truth : Tensor
+        complex64 ``(z, y, x)``, scaled and with its phase.
+
+    Raises
+    ------
+    ValueError
+        For a volume of zeros, a negative noise, or what coils and mask refuse.
+
+    Examples
+    --------
+    >>> acq, truth = simulate_acquisition(head_phantom((6, 6, 6)), acceleration=4, coils=4)
+    >>> acq.kspace.shape, acq.acceleration, truth.dtype
+    (torch.Size([4, 28, 36, 28]), 4.0, torch.complex64)
+    """
+    if not isinstance(volume, Volume):
+        raise ValueError(f"volume: found {type(volume).__name__}, expected a Volume(data, voxel_size)")
+    if not 0 <= noise < math.inf:
+        raise ValueError(f"noise: found {noise!r}, expected a standard deviation of 0 or more")
+    scale = percentile(volume.data, 0.99)
+    if scale == 0:
+        raise ValueError("volume: found a 99th percentile of 0, expected an image that is not mostly zero")
+    generator = torch.Generator().manual_seed(seed)
+    truth = volume.data.to(torch.complex64) / scale
+    if not volume.data.is_complex():
+        truth = truth * torch.exp(1j * _smooth_phase(volume, generator))
+    shape = tuple(truth.shape)
+    maps = birdcage_maps(shape, volume.voxel_size, coils).to(truth.device)
+    mask = poisson_disc_mask(shape, acceleration, seed=seed).to(truth.device)
+    kspace = torch.zeros_like(maps)
+    for s, y in zip(maps, kspace):
+        n = torch.view_as_complex(torch.randn(*shape, 2, generator=generator)).to(truth.device)
+        y.copy_((fft3c(s * truth) + noise * n) * mask[..., None])
+    return Acquisition(kspace, maps, mask, volume.voxel_size, noise), truth
+
+
+def _smooth_phase(volume, generator):
+    """Random cosines of up to 1.5 periods across the field of view, about 1 radian in all."""
+    order = 4
+    weight = torch.randn(order, order, order, generator=generator)
+    weight[0, 0, 0] = 0
+    weight *= torch.linspace(1, 0.25, order)[:, None, None] / weight.norm()
+    for n in volume.data.shape:
+        position = (torch.arange(n) - n // 2) / n + 0.5
+        basis = 2**0.5 * torch.cos(math.pi * torch.arange(order)[:, None] * position)
+        weight = torch.tensordot(weight, basis, ([0], [0]))
+    return weight.to(volume.data.device)
+
+
+def head_phantom(voxel_size, seed=0):
+    """A procedural head with T1-like contrast, at any voxel size.
+
+    Skin, fat, skull with marrow, CSF, folded cortex, white matter, ventricles, deep nuclei, cerebellum
+    and brain stem, defined in mm with edges about 2 mm wide, and a smooth shading. It is evaluated at
+    voxels of 1 mm or finer and brought to coarser ones by cropping its k-space, as a scanner would.
+
+    Parameters
+    ----------
+    voxel_size : tuple of float
+        ``(dz, dy, dx)`` in mm. The field of view is 168 x 216 x 168 mm, so the voxel size of the result
+        is the nearest to the asked one of which a whole number fits.
+    seed : int
+        Another head: other proportions, another folding.
+
+    Returns
+    -------
+    Volume
+        float32, white matter about 0.8; slightly negative beside edges where k-space was cropped.
+
+    Raises
+    ------
+    ValueError
+        For a voxel size that is not three positive numbers.
+
+    Examples
+    --------
+    >>> head = head_phantom((4, 4, 8))
+    >>> head.data.shape, head.voxel_size
+    (torch.Size([42, 54, 21]), (4.0, 4.0, 8.0))
+    """
+    voxel_size = check_voxel_size(voxel_size)
+    shape = [max(f, round(f / d)) for f, d in zip(FIELD_OF_VIEW, voxel_size)]
+    fine = tuple(f / n for f, n in zip(FIELD_OF_VIEW, shape))
+    z, y, x = ((torch.arange(n) - n // 2) * d for n, d in zip(shape, fine))
+    # Some slices at a time, to bound the memory.
+    slabs = [_head(slab[:, None, None], y[:, None], x, seed) for slab in z.split(56)]
+    return Volume(torch.cat(slabs), fine, {"source": f"mrilab head phantom, seed {seed}"}).resample(voxel_size)
+
+
+def _head(z, y, x, seed):
+    """T1-like intensity at positions in mm, which broadcast to ``(z, y, x)``."""
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.zeros(())
+
+    def vary(value, part=0.05):
+        return value * (1 + part * (2 * torch.rand((), generator=generator).item() - 1))
+
+    def waves(length, gradient=False, number=40):
+        """Sum of plane waves of one length (mm) and random directions, variance 1, and its gradient."""
+        k = torch.randn(3, number, generator=generator)
+        k *= 2 * math.pi / (length * k.norm(dim=0))
+        amplitude = torch.view_as_complex(torch.randn(number, 2, generator=generator)) / math.sqrt(number)
+        ez, ey, ex = (torch.exp(1j * r.reshape(-1, 1) * q) for r, q in zip((z, y, x), k))
+        ezy, ex = ez[:, None] * ey, amplitude * ex
+        wave = (ezy @ ex.T).real
+        return (wave, [(ezy @ (1j * q * ex).T).real for q in k]) if gradient else wave
+
+    def folds(length):
+        """Distance in mm to the nearest sheet of a random folded set: exact for a plane wave."""
+        wave, gradient = waves(length, gradient=True)
+        k = 2 * math.pi / length
+        return torch.atan2(wave.abs(), sum(g**2 for g in gradient).sqrt() / k) / k
+
+    def ellipsoid(centre, radii, x):
+        """Distance to the surface in mm, to first order, positive inside."""
+        offsets = [r - c for r, c in zip((z, y, x), centre)]
+        rho = sum((r / a)**2 for r, a in zip(offsets, radii)).sqrt()
+        slope = sum((r / a**2)**2 for r, a in zip(offsets, radii)).sqrt()
+        return (1 - rho) * rho / slope.clamp_min(1e-6)
+
+    def paint(inside, intensity):
+        """Cover with a tissue what lies inside (distance in mm, positive inside)."""
+        nonlocal image
+        image = torch.lerp(image, torch.tensor(intensity), torch.sigmoid(inside / 0.4))
+
+    lumps, shading = waves(100), waves(300)
+    narrow = x / (1 - 0.0015 * y)                                       # the head is narrower in front
+    depth = ellipsoid((0, 0, 0), (vary(76), vary(96), vary(71)), narrow) + lumps
+    for at, intensity in ((0, 0.35), (1.5, 0.95), (5, 0.06), (7, 0.4), (9 + 0.5 * lumps, 0.06), (11, 0.15)):
+        paint(depth - at, intensity)            # skin, fat, skull with marrow between its tables, CSF
+
+    # Cortex: distance to CSF, be it the surface, a sulcus, or the fissure between the hemispheres.
+    inner = depth - 13.5
+    sulci = torch.hypot(folds(vary(26)), (inner - 16 - 4 * waves(50)).relu()) - 0.6
+    fissure = torch.hypot(x + 0.7 * waves(60), (inner - 34 + 0.3 * z).relu()) - 0.8
+    cortex = torch.minimum(torch.minimum(inner, sulci), fissure)
+    paint(cortex, 0.52)
+    paint(cortex - vary(2.8, 0.1), 0.82)
+
+    half = x.abs() + 0.3 * lumps                                         # both sides alike, nearly
+    for centre, radii, intensity in (
+            ((-1, vary(-7, 0.3), 10), (8, 14, 9), 0.6),                  # thalamus
+            ((11, 14, 14), (8, 14, 5), 0.54),                            # caudate
+            ((0, vary(4, 0.3), 26), (10, 16, 5), 0.56),                  # putamen
+            ((-1, 1, 19), (7, 10, 4), 0.68)):                            # pallidum
+        paint(ellipsoid(centre, radii, half), intensity)
+    wide = vary(1, 0.25)
+    paint(ellipsoid((14, -2, 6), (9 * wide, vary(30), 5 * wide), half - 0.006 * y**2), 0.15)    # ventricles
+    paint(ellipsoid((-2, -4, 0), (9, 12, 1.8 * wide), x), 0.15)
+
+    cerebellum = torch.minimum(ellipsoid((-42, -42, 0), (24, 28, 46), x), inner)
+    paint(cerebellum + 2, 0.15)
+    paint(torch.minimum(cerebellum, folds(9) - 0.3), 0.5)
+    paint(cerebellum - 8 + 2 * waves(14), 0.78)
+    stem = torch.minimum(ellipsoid((-40, -10, 0), (34, 11, 13), x), inner)
+    paint(stem + 2, 0.15)
+    paint(stem, 0.76)
+    return image * (1 + 0.06 * shading)
