@@ -2,26 +2,24 @@
 
 import torch
 
-from .volumes import check_array, check_voxel_size
+from .volumes import check_array
 
-GRID = 32       # points along each axis on which sigpy evaluates the smooth simulated maps
+GRID = 48       # points along each axis on which sigpy evaluates the smooth simulated maps
 
 
-def birdcage_maps(shape, voxel_size, coils=8):
+def birdcage_maps(shape, coils=8):
     """Simulated sensitivities of a birdcage array around the field of view.
 
-    The array belongs to the scanner, not to the matrix: the coils sit at fixed places in mm, on rings
-    about the z axis of 1.5 times the radius of the largest field of view, 8 and more coils on two rings
-    so that they encode z as well. ``sigpy.mri.birdcage_maps`` gives the maps on a coarse grid, one
-    cubic spline for each axis carries them to the voxels: an image at 1 mm and at 2 mm gets the same
-    maps, sampled differently. The voxel at index ``n // 2`` is the centre, as for k-space.
+    The array is fitted to the field of view, whatever the matrix: coils sit on an elliptic cylinder
+    about the z axis, 1.5 times as wide as the field of view, 8 and more of them on two rings, so that
+    they encode z as well. ``sigpy.mri.birdcage_maps`` gives the maps on a coarse grid, cubic splines
+    carry these smooth functions to the voxels, whose centre is at index ``n // 2`` as everywhere. The
+    same field of view at 1 mm and at 2 mm gets the same maps, sampled differently.
 
     Parameters
     ----------
     shape : tuple of int
         ``(z, y, x)``.
-    voxel_size : tuple of float
-        ``(dz, dy, dx)`` in mm.
     coils : int
 
     Returns
@@ -32,31 +30,28 @@ def birdcage_maps(shape, voxel_size, coils=8):
     Raises
     ------
     ValueError
-        For a shape that is not three positive numbers, a bad voxel size, or fewer than one coil.
+        For a shape that is not three positive whole numbers, or fewer than one coil.
 
     Examples
     --------
-    >>> maps = birdcage_maps((8, 10, 9), (2, 2, 2), coils=4)
+    >>> maps = birdcage_maps((8, 10, 9), coils=4)
     >>> maps.shape, maps.abs().square().sum(0).allclose(torch.tensor(1.0))
     (torch.Size([4, 8, 10, 9]), True)
     """
     from scipy.interpolate import make_interp_spline
     from sigpy.mri import birdcage_maps as sigpy_maps
 
-    voxel_size = check_voxel_size(voxel_size)
     if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
         raise ValueError(f"shape: found {shape!r}, expected three positive whole numbers (z, y, x)")
     if not isinstance(coils, int) or coils < 1:
         raise ValueError(f"coils: found {coils!r}, expected a whole number of 1 or more")
-    # One coarse cell more than the field of view on each side, so that nothing is extrapolated.
-    margin = GRID / (GRID - 2)
-    unit = max(n * d for n, d in zip(shape, voxel_size)) / 2 * margin
-    knots = torch.arange(GRID) / (GRID / 2) - 1
     ring = coils if coils < 8 else -(-coils // 2)
-    maps = torch.from_numpy(sigpy_maps((coils, GRID, GRID, GRID), r=1.5 / margin, nzz=ring)).to(torch.complex64)
-    for n, d in zip(shape, voxel_size):
-        spline = make_interp_spline(knots, torch.eye(GRID))((torch.arange(n) - n // 2) * d / unit)
-        maps = torch.tensordot(maps, torch.from_numpy(spline).to(maps.dtype), ([1], [1]))   # z, then y, x
+    maps = torch.from_numpy(sigpy_maps((coils, GRID, GRID, GRID), r=1.5, nzz=ring)).to(torch.complex64)
+    knots = torch.arange(GRID) / (GRID / 2) - 1                 # in halves of the field of view
+    for n in shape:
+        position = (torch.arange(n) - n // 2) / (n / 2)
+        spline = torch.from_numpy(make_interp_spline(knots, torch.eye(GRID))(position))
+        maps = torch.tensordot(maps, spline.to(maps.dtype), ([1], [1]))     # z; then y, then x
     return maps / torch.linalg.vector_norm(maps, dim=0)
 
 

@@ -65,7 +65,7 @@ def simulate_acquisition(volume, acceleration, coils=8, noise=0.01, seed=0):
     if not volume.data.is_complex():
         truth = truth * torch.exp(1j * _smooth_phase(volume, generator))
     shape = tuple(truth.shape)
-    maps = birdcage_maps(shape, volume.voxel_size, coils).to(truth.device)
+    maps = birdcage_maps(shape, coils).to(truth.device)
     mask = poisson_disc_mask(shape, acceleration, seed=seed).to(truth.device)
     kspace = torch.zeros_like(maps)
     for s, y in zip(maps, kspace):
