@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 
 
@@ -238,16 +239,19 @@ def _open_hdf5(path):
         raise ValueError(f"{path}: not a readable HDF5 file (truncated or another format): {error}") from None
 
 
-def _read(file, path, names):
-    """The named data sets and the voxel size of an open HDF5 file."""
+def _read(path, names):
+    """Arrays of the named data sets, and the attributes, of an HDF5 file."""
     import h5py
 
-    for name in names:
-        if not isinstance(file.get(name), h5py.Dataset):
-            raise ValueError(f"{path}: found {sorted(file)}, expected a data set named {name!r}")
-    if "voxel_size" not in file.attrs:
-        raise ValueError(f"{path}: found attributes {sorted(file.attrs)}, expected 'voxel_size'")
-    return [file[name] for name in names], tuple(float(d) for d in file.attrs["voxel_size"])
+    with _open_hdf5(path) as file:
+        for name in names:
+            if not isinstance(file.get(name), h5py.Dataset):
+                raise ValueError(f"{path}: found {sorted(file)}, expected a data set named {name!r}")
+            if file[name].dtype.kind not in "biufc":
+                raise ValueError(f"{path}: found {name!r} of type {file[name].dtype}, expected numbers")
+        if "voxel_size" not in file.attrs:
+            raise ValueError(f"{path}: found attributes {sorted(file.attrs)}, expected 'voxel_size'")
+        return [torch.from_numpy(np.asarray(file[name])) for name in names], dict(file.attrs)
 
 
 def save_volume(path, volume):
@@ -284,13 +288,10 @@ def load_volume(name_or_path):
     from .datasets import locate
 
     path = locate(name_or_path, "volume")
-    with _open_hdf5(path) as file:
-        (data,), voxel_size = _read(file, path, ["data"])
-        info = {k: v for k, v in file.attrs.items() if k not in ("voxel_size", "scale")}
-        scale = file.attrs.get("scale")
-        data = data[()] if scale is None else data[()].astype("float32") * float(scale)
+    (data,), info = _read(path, ["data"])
+    voxel_size, scale = info.pop("voxel_size"), info.pop("scale", None)
     try:
-        return Volume(torch.from_numpy(data), voxel_size, info)
+        return Volume(data if scale is None else data * float(scale), voxel_size, info)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -324,11 +325,9 @@ def load_acquisition(path):
     >>> load_acquisition(path).voxel_size
     (1.0, 1.0, 2.0)
     """
-    with _open_hdf5(path) as file:
-        data, voxel_size = _read(file, path, ["kspace", "maps", "mask"])
-        arrays = [torch.from_numpy(d[()]) for d in data]
-        noise = file.attrs.get("noise")
+    arrays, info = _read(path, ["kspace", "maps", "mask"])
+    noise = info.get("noise")
     try:
-        return Acquisition(*arrays, voxel_size, None if noise is None else float(noise))
+        return Acquisition(*arrays, info["voxel_size"], None if noise is None else float(noise))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

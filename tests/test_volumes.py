@@ -1,0 +1,137 @@
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from mrilab.volumes import Acquisition, Volume, load_acquisition, load_volume, save_acquisition, save_volume
+
+KSPACE = torch.ones(2, 4, 6, 5, dtype=torch.complex64)
+BAD = torch.tensor([float("nan"), float("inf")])
+
+
+@pytest.mark.parametrize("voxel_size", [(0, 1, 1), (1, -1, 1), (1, 1), 2, (1, 1, 1, 1), (1, 1, float("nan")), "abc", None])
+def test_bad_voxel_sizes(voxel_size):
+    with pytest.raises(ValueError, match=r"voxel_size: found .*, expected three positive numbers \(dz, dy, dx\)"):
+        Volume(torch.ones(2, 2, 2), voxel_size)
+
+
+@pytest.mark.parametrize(("data", "message"), [
+    (torch.ones(3, 3), r"data: found shape \(3, 3\), expected 3 dimensions"),
+    (torch.ones(0, 3, 3), "data: found shape .* no empty axis"),
+    (BAD[0].expand(2, 2, 2), "data: found NaN or infinite"),
+    (BAD[1].expand(2, 2, 2) * 1j, "data: found NaN or infinite"),
+])
+def test_bad_volumes(data, message):
+    with pytest.raises(ValueError, match=message):
+        Volume(data, (1, 1, 1))
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"kspace": KSPACE[0]}, "kspace: found shape .* expected 4 dimensions"),
+    ({"kspace": KSPACE * BAD[0]}, "kspace: found NaN"),
+    ({"maps": KSPACE[:, :3]}, r"mask: found shape \(4, 6\), expected \(3, 6\)"),
+    ({"maps": KSPACE[:1]}, "maps: found shape .*, expected that of kspace"),
+    ({"maps": KSPACE * BAD[1]}, "maps: found NaN or infinite"),
+    ({"mask": torch.zeros(4, 6)}, "mask: found no measured position"),
+    ({"mask": torch.ones(6, 5)}, r"mask: found shape \(6, 5\), expected \(4, 6\)"),
+    ({"mask": torch.ones(4, 6, 5)}, "mask: found shape .* expected 2 dimensions"),
+    ({"mask": torch.full((4, 6), 0.5)}, "mask: found values other than 0 and 1"),
+    ({"voxel_size": (1, 1, 0)}, "voxel_size: found"),
+    ({"noise": -1}, "noise: found -1"),
+])
+def test_bad_acquisitions(change, message):
+    good = {"kspace": KSPACE, "maps": KSPACE, "mask": torch.ones(4, 6), "voxel_size": (1, 1, 1)}
+    Acquisition(**good)
+    with pytest.raises(ValueError, match=message):
+        Acquisition(**good | change)
+
+
+def test_mask_broadcasts():
+    assert Acquisition(KSPACE, KSPACE, torch.tensor([[1, 0, 0, 1, 0, 0]]), (1, 1, 1)).acceleration == 3
+
+
+@pytest.mark.parametrize("data", [torch.rand(3, 4, 5), torch.randn(3, 4, 5, dtype=torch.complex64)])
+def test_volume_round_trip(tmp_path, data):
+    save_volume(tmp_path / "v.h5", Volume(data, (1, 2, 0.7), {"source": "test"}))
+    v = load_volume(tmp_path / "v.h5")
+    assert torch.equal(v.data, data) and v.voxel_size == (1, 2, 0.7) and v.info == {"source": "test"}
+
+
+def test_acquisition_round_trip(tmp_path):
+    k = torch.randn(2, 4, 6, 5, dtype=torch.complex64)
+    acq = Acquisition(k, 2 * k, torch.rand(4, 6) < 0.7, (1, 2, 3), noise=0.02)
+    save_acquisition(tmp_path / "a.h5", acq)
+    back = load_acquisition(tmp_path / "a.h5")
+    assert all(torch.equal(getattr(back, n), getattr(acq, n)) for n in ("kspace", "maps", "mask"))
+    assert (back.voxel_size, back.noise) == (acq.voxel_size, acq.noise)
+
+
+def break_file(path, how):
+    if how == "truncated":
+        path.write_bytes(path.read_bytes()[:-200])
+    elif how == "text":
+        path.write_text("not HDF5")
+    else:
+        with h5py.File(path, "a") as file:
+            if how == "voxel size":
+                file.attrs["voxel_size"] = 2.0
+            elif how == "no voxel size":
+                del file.attrs["voxel_size"]
+            else:
+                name = "kspace" if "kspace" in file else "data"
+                old = file.pop(name)[()]
+                if how == "NaN":
+                    file[name] = old * np.nan
+                elif how == "group":
+                    file.create_group(name)
+                elif how == "words":
+                    file[name] = ["a", "b"]
+
+
+@pytest.mark.parametrize("kind", ["volume", "acquisition"])
+@pytest.mark.parametrize(("how", "message"), [
+    ("truncated", "not a readable HDF5 file"), ("text", "not a readable HDF5 file"),
+    ("no data set", "expected a data set named"), ("group", "expected a data set named"),
+    ("no voxel size", "expected 'voxel_size'"), ("voxel size", "voxel_size: found"),
+    ("NaN", "found NaN"), ("words", "found"),
+])
+def test_broken_files_are_named(tmp_path, kind, how, message):
+    path = tmp_path / "broken.h5"
+    if kind == "volume":
+        save_volume(path, Volume(torch.rand(8, 8, 8), (1, 1, 1)))
+    else:
+        save_acquisition(path, Acquisition(KSPACE, KSPACE, torch.ones(4, 6), (1, 1, 1)))
+    break_file(path, how)
+    with pytest.raises(ValueError, match=rf"broken\.h5: .*{message}"):
+        (load_volume if kind == "volume" else load_acquisition)(path)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere.h5"):
+        load_acquisition(tmp_path / "nowhere.h5")
+
+
+def test_failed_save_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "v.h5"
+    save_volume(path, Volume(torch.zeros(2, 2, 2), (1, 1, 1)))
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        save_volume(path, Volume(torch.ones(2, 2, 2), (1, 1, 1), {"cannot be stored": object()}))
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_imports_stay_light():
+    """The package needs under 2 s to import; sigpy, matplotlib, scikit-image and widgets wait for their use."""
+    code = """
+import sys, time
+start = time.perf_counter()
+import mrilab
+assert time.perf_counter() - start < 2 and "torch" not in sys.modules
+from mrilab import classical, coils, fourier, metrics, operators, sampling, simulate, volumes
+heavy = {"sigpy", "numba", "matplotlib", "skimage", "scipy", "h5py", "ipywidgets", "anywidget"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
