@@ -1,0 +1,129 @@
+import pytest
+import torch
+from test_diffusion import TAU, Oracle
+from test_unet import awake
+
+from mrilab.classical import cg_sense
+from mrilab.diffusion import Prior, load_prior, to_channels, to_complex
+from mrilab.metrics import percentile, psnr
+from mrilab.operators import SenseOperator, conjugate_gradients
+from mrilab.simulate import head_phantom, simulate_acquisition
+from mrilab.unet import UNet
+from mrilab.variational import PLANES, denoised_average, noise_level, reconstruct
+from mrilab.volumes import Acquisition, load_volume
+
+
+@pytest.fixture(scope="module")
+def scan():
+    return simulate_acquisition(head_phantom((6, 6, 8)), acceleration=4, coils=4)
+
+
+@pytest.mark.parametrize("planes", [tuple(PLANES), ("axial", "sagittal"), ("coronal",)])
+def test_sampled_slices_are_unbiased(planes):
+    """Over many draws the mean is that of all slices of all planes, for unequal matrix sizes.
+
+    The squared distance of the mean of n draws from its expectation is on average the variance over n.
+    The voxels of a slice move together, so there are about as many independent numbers as slices, 7 to
+    22, and the ratio scatters like chi-square over its degrees of freedom: below 4 with probability
+    0.999. Without the scaling it would be about 90.
+    """
+    torch.manual_seed(0)
+    prior = Prior(awake(UNet((4, 8))), (1, 1))
+    x = torch.randn(6, 9, 7, dtype=torch.complex64)
+    exact = torch.zeros_like(x)
+    for plane in planes:
+        slices = x.movedim(PLANES[plane], 0)
+        exact += to_complex(prior.denoise(to_channels(slices), 0.3)).movedim(0, PLANES[plane]) / len(planes)
+    generator = torch.Generator().manual_seed(1)
+    draws = torch.stack([denoised_average(x, prior, 0.3, (1, 1, 1), planes, 0.35, generator)[0] for _ in range(400)])
+    distance = (draws.mean(0) - exact).abs().square().sum()
+    assert distance / (draws.var(0).sum() / 400) < 4
+    everything, used = denoised_average(x, prior, 0.3, (1, 1, 1), planes, 1.0)
+    assert torch.allclose(everything, exact, atol=1e-2 * exact.abs().max())     # bfloat16 in other batches
+    assert used == sum(x.shape[PLANES[p]] for p in planes)
+
+
+def test_reaches_the_posterior_mode_of_a_gaussian(scan):
+    """For white Gaussian images the maximum a posteriori solves a linear system.
+
+    At noise level sigma the prior is the Gaussian blurred to variance tau^2 + sigma^2.
+    """
+    acquisition, _ = scan
+    scale = percentile(cg_sense(acquisition, iterations=10, progress=False).image, 0.99)
+    operator = SenseOperator(acquisition.maps, acquisition.mask)
+    rho = (acquisition.noise / scale) ** 2 / (TAU**2 + 0.2**2)
+    mode, _ = conjugate_gradients(lambda v: operator.normal(v) + rho * v, operator.adjoint(acquisition.kspace),
+                                  iterations=300)
+    result = reconstruct(acquisition, Prior(Oracle(), (1, 9)), planes="axial", iterations=40, fraction=1.0,
+                         sigma=(0.2, 0.2), cg_iterations=10, progress=False)
+    assert (result.image - mode).norm() < 0.02 * mode.norm()
+
+
+def test_counts_misfit_and_callback(scan):
+    acquisition, truth = scan
+    seen = []
+    result = reconstruct(acquisition, load_prior("diverse"), iterations=4, progress=False,
+                         callback=lambda i, image, misfit: seen.append((i, image.shape, misfit)))
+    assert result.network_evaluations == 4 * sum(round(n / 3) for n in truth.shape)
+    assert 4 * 3 <= result.operator_applications <= 10 + 4 * 7
+    assert result.image.dtype == torch.complex64 and result.voxel_size == acquisition.voxel_size
+    operator = SenseOperator(acquisition.maps, acquisition.mask)
+    residual = operator.forward(result.image) - acquisition.kspace
+    assert result.misfit == pytest.approx((residual.norm() / acquisition.kspace.norm()).item(), rel=1e-3)
+    assert seen == [(i, truth.shape, m) for i, (_, _, m) in enumerate(seen)] and seen[-1][2] == result.misfit
+
+
+def test_seed_repeats_and_matters(scan):
+    prior = load_prior("diverse")
+    one, same, other = (reconstruct(scan[0], prior, seed=s, iterations=3, progress=False).image for s in (1, 1, 2))
+    assert (one - same).norm() < 1e-4 * one.norm()
+    assert (one - other).norm() > 1e-4 * one.norm()
+
+
+def test_intensity_unit_does_not_matter(scan):
+    """A scan in other units gives the same image in those units."""
+    a, prior = scan[0], load_prior("diverse")
+    scaled = Acquisition(50 * a.kspace, a.maps, a.mask, a.voxel_size, 50 * a.noise)
+    image, same = (reconstruct(s, prior, iterations=3, progress=False).image for s in (a, scaled))
+    assert (same - 50 * image).norm() < 1e-2 * same.norm()
+
+
+@pytest.mark.parametrize("voxel_size, coils", [((7, 9, 5), 1), ((6, 6, 18), 3)])
+def test_odd_sizes_anisotropic_voxels_and_one_coil(voxel_size, coils):
+    acquisition, truth = simulate_acquisition(head_phantom(voxel_size), acceleration=2, coils=coils)
+    result = reconstruct(acquisition, load_prior("diverse"), iterations=6, progress=False)
+    assert psnr(result.image, truth) > psnr(cg_sense(acquisition, progress=False).image, truth)
+
+
+def test_noise_level_is_estimated_when_it_is_not_known(scan):
+    acquisition, truth = simulate_acquisition(load_volume("qtim_MRHead").resample((2, 2, 2)), 4, noise=0.03)
+    assert noise_level(acquisition) == pytest.approx(0.03, rel=0.1)
+    a, prior = scan[0], load_prior("diverse")
+    unknown = Acquisition(a.kspace, a.maps, a.mask, a.voxel_size)
+    images = [reconstruct(s, prior, iterations=3, progress=False).image for s in (a, unknown)]
+    assert (images[0] - images[1]).norm() < 0.1 * images[0].norm()
+
+
+@pytest.mark.slow
+def test_beats_cg_sense_on_the_validation_slab():
+    acquisition, truth = simulate_acquisition(load_volume("colin27_ch2_slab").resample((2, 2, 2)), acceleration=8)
+    classical = max(psnr(cg_sense(acquisition, weight, progress=False).image, truth) for weight in (1e-3, 3e-3, 1e-2))
+    result = reconstruct(acquisition, load_prior("diverse"), progress=False)
+    assert psnr(result.image, truth) > classical + 2
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(planes=("axial", "oblique")), "planes: found .*oblique.*expected"), (dict(planes=()), "planes"),
+    (dict(sigma=(0.01, 0.1)), "sigma"), (dict(sigma=(0.1, 0)), "sigma"), (dict(iterations=0), "iterations"),
+    (dict(fraction=0), "fraction"), (dict(weight=-1), "weight"), (dict(cg_iterations=1.5), "cg_iterations"), (dict(prior="diverse"), "prior: found str"),
+    (dict(acquisition=None), "acquisition: found NoneType")])
+def test_bad_arguments(scan, change, message):
+    arguments = dict(acquisition=scan[0], prior=Prior(Oracle(), (1, 1)), progress=False) | change
+    with pytest.raises(ValueError, match=message):
+        reconstruct(**arguments)
+
+
+def test_kspace_of_zeros(scan):
+    a = scan[0]
+    with pytest.raises(ValueError, match="k-space of zeros"):
+        reconstruct(Acquisition(0 * a.kspace, a.maps, a.mask, a.voxel_size), Prior(Oracle(), (1, 1)), progress=False)
