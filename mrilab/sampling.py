@@ -12,9 +12,9 @@ import torch
 def poisson_disc_mask(shape, acceleration, calibration=None, seed=0):
     """Variable-density Poisson disc: random, but no two samples close (Bridson, SIGGRAPH 2007).
 
-    Incoherent aliasing without the clumps and holes of independent samples. ``sigpy.mri.poisson`` draws
-    it, denser towards the centre and without the corners of k-space; samples dropped at random bring
-    the number down to the one asked.
+    Incoherent aliasing without the clumps and holes of independent samples. Drawn by sigpy, denser
+    towards the centre and without the corners of k-space; a few samples dropped at random bring the
+    number down to the one asked.
 
     Parameters
     ----------
@@ -44,25 +44,26 @@ def poisson_disc_mask(shape, acceleration, calibration=None, seed=0):
     >>> mask.numel() / mask.sum().item(), mask[26:38, 34:46].all().item()
     (8.0, True)
     """
-    from sigpy.mri import poisson
+    from sigpy.mri.samp import _poisson
 
     shape, samples, block = _plan(shape, acceleration, calibration)
     if min(shape) < 4:
         raise ValueError(f"shape: found {shape}, expected at least 4 positions each way for Poisson discs")
-    total, outside = math.prod(shape), samples - int(block.sum())
-    if samples == total or outside == 0:
-        return _select(torch.ones(shape), block, samples)
-    # sigpy raises for some shapes with a calibration block, and searches for ever for accelerations it
-    # cannot reach: ask without the block, and for a number of samples that any shape has room for.
-    ask = total / samples
-    for _ in range(5):
-        ask = max(2.0, min(ask, total / 16))
-        disc = torch.from_numpy(poisson(shape, ask, dtype="float32", tol=ask / 20, seed=seed))
-        found = int((disc * ~block).sum())
-        if outside <= found <= 1.1 * outside:
-            break
-        ask *= max(found, 1) / (1.05 * outside)
-    return _select(disc + torch.rand(shape, generator=torch.Generator().manual_seed(seed)), block, samples)
+    z, y = (((torch.arange(n) - n // 2) / (n / 2)).double() for n in shape)
+    radius = torch.hypot(z[:, None], y)
+    flat, steep, outside, best = 0.0, float(max(shape)), samples - int(block.sum()), None
+    # Discs of size 1 + slope radius. sigpy.mri.poisson does the same search, but raises for some shapes
+    # with a block and, where the number asked falls into a jump, does not end: hence its kernel here.
+    for _ in range(14):
+        slope = (flat + steep) / 2
+        sizes = [((1 + slope * radius) * n / max(shape)).clamp_min(1).numpy() for n in shape]
+        disc = torch.from_numpy(_poisson(shape[1], shape[0], 30, sizes[1], sizes[0], (0, 0), seed)) * (radius < 1)
+        if (disc * ~block).sum() >= outside:
+            flat, best = slope, disc
+        else:
+            steep = slope
+    best = disc if best is None else best
+    return _select(best + torch.rand(shape, generator=torch.Generator().manual_seed(seed)), block, samples)
 
 
 def random_mask(shape, acceleration, calibration=None, seed=0, power=3):
@@ -89,9 +90,10 @@ def random_mask(shape, acceleration, calibration=None, seed=0, power=3):
 def equispaced_mask(shape, acceleration, calibration=None):
     """A regular lattice, each row shifted against the last as in CAIPIRINHA (Breuer et al., MRM 55:549, 2006).
 
-    Along ky every ``r``-th position is measured, in row kz shifted by ``kz round(sqrt(r))``; with a
-    calibration block ``r`` is as much above the acceleration as makes up for it, and need not be whole;
-    the number of samples may then be a few off. No seed: it is regular.
+    Along ky every ``r``-th position is measured, in row kz shifted by ``kz round(sqrt(r))``; it is
+    the acceleration if that gives the number of samples asked within 2 %, and otherwise, as with a
+    calibration block, the spacing that does; the number may then be a few off, and
+    ``r`` not whole. No seed: it is regular.
     Parameters and errors as for :func:`poisson_disc_mask`.
 
     Examples
@@ -108,9 +110,9 @@ def equispaced_mask(shape, acceleration, calibration=None):
     def lattice(spacing):
         return ((y + z * shift) % spacing < 1) | block
 
-    if not block.any():
+    if abs(lattice(acceleration).sum() - samples) <= 0.02 * samples:
         return lattice(acceleration)
-    low, high = acceleration, float(math.prod(shape))
+    low, high = acceleration / 2, float(math.prod(shape))
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (middle, high) if lattice(middle).sum() > samples else (low, middle)

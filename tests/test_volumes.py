@@ -12,7 +12,8 @@ KSPACE = torch.ones(2, 4, 6, 5, dtype=torch.complex64)
 BAD = torch.tensor([float("nan"), float("inf")])
 
 
-@pytest.mark.parametrize("voxel_size", [(0, 1, 1), (1, -1, 1), (1, 1), 2, (1, 1, 1, 1), (1, 1, float("nan")), "abc", None])
+@pytest.mark.parametrize("voxel_size", [
+    (0, 1, 1), (1, -1, 1), (1, 1), 2, (1, 1, 1, 1), (1, 1, float("nan")), "abc", None])
 def test_bad_voxel_sizes(voxel_size):
     with pytest.raises(ValueError, match=r"voxel_size: found .*, expected three positive numbers \(dz, dy, dx\)"):
         Volume(torch.ones(2, 2, 2), voxel_size)
