@@ -6,7 +6,7 @@ the right. matplotlib is imported when a figure is asked for, not before.
 
 import torch
 
-PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}      # the axis of (z, y, x) that numbers the slices
+from .volumes import PLANES
 
 
 def use_style():

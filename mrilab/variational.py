@@ -15,9 +15,7 @@ from .classical import cg_sense
 from .diffusion import Prior, to_channels, to_complex
 from .metrics import percentile
 from .operators import SenseOperator, conjugate_gradients
-from .volumes import Acquisition, Reconstruction
-
-PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}      # the axis of (z, y, x) that numbers the slices
+from .volumes import PLANES, Acquisition, Reconstruction
 
 
 def denoised_average(x, prior, sigma, voxel_size, planes=tuple(PLANES), fraction=None, generator=None):

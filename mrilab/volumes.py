@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}      # the axis of (z, y, x) that numbers the slices
+
 
 def check_voxel_size(voxel_size, name="voxel_size"):
     """Return ``voxel_size`` as a tuple of three positive floats, or raise ValueError naming ``name``.

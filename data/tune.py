@@ -1,0 +1,56 @@
+"""Tune CG-SENSE and the solver on the validation slab, with the same number of trials for each prior.
+
+    python data/tune.py        # writes data/results/tuning.json
+
+At 1 mm the central 32 mm of the readout are used, at 2 mm the whole slab; R = 8, eight coils, noise 0.01.
+"""
+
+import datetime
+import itertools
+import json
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mrilab.classical import cg_sense
+from mrilab.datasets import fetch
+from mrilab.diffusion import load_prior
+from mrilab.metrics import psnr
+from mrilab.simulate import simulate_acquisition
+from mrilab.training import hardware
+from mrilab.variational import reconstruct
+from mrilab.volumes import Volume, atomic_path, load_volume
+
+CG = [dict(regularization=w, iterations=n) for w in (0.001, 0.003, 0.01, 0.03) for n in (5, 10, 20, 40)]
+SOLVER = [dict(weight=w, sigma=(s, 0.015)) for w in (0.3, 1.0, 3.0) for s in (0.05, 0.1, 0.2)]
+PRIORS = ("fixed_1mm", "diverse")
+
+
+def scan(voxel_size):
+    """The validation slab's acquisition and truth at a voxel size."""
+    slab = load_volume("colin27_ch2_slab").resample((voxel_size,) * 3)
+    if voxel_size == 1:
+        start = slab.data.shape[2] // 2 - 16
+        slab = Volume(slab.data[:, :, start : start + 32], slab.voxel_size)
+    return simulate_acquisition(slab, acceleration=8)
+
+
+if __name__ == "__main__":
+    trials = []
+    for d in (1, 2):
+        acquisition, truth = scan(d)
+        for setting in tqdm(CG, desc=f"CG-SENSE, {d} mm"):
+            image = cg_sense(acquisition, tolerance=0, progress=False, **setting).image
+            trials.append(dict(method="cg_sense", voxel_size=d, setting=setting, psnr=psnr(image, truth)))
+        for name, setting in tqdm(list(itertools.product(PRIORS, SOLVER)), desc=f"priors, {d} mm"):
+            image = reconstruct(acquisition, load_prior(name), progress=False, **setting).image
+            trials.append(dict(method=name, voxel_size=d, setting=setting, psnr=psnr(image, truth)))
+    best = {}
+    for trial in sorted(trials, key=lambda t: t["psnr"]):
+        best[f"{trial['method']} {trial['voxel_size']} mm"] = trial["setting"]
+    weights = {name: json.loads(fetch(name).with_suffix(".json").read_text())["sha256"] for name in PRIORS}
+    results = dict(hardware=hardware(), date=datetime.date.today().isoformat(), volume="colin27_ch2_slab",
+                   acceleration=8, weights=weights, best=best, trials=trials)
+    with atomic_path(Path(__file__).parent / "results" / "tuning.json") as temporary:
+        temporary.write_text(json.dumps(results, indent=1) + "\n")
+    print(json.dumps(best, indent=1))
