@@ -4,7 +4,7 @@ import torch
 
 from .volumes import check_array
 
-GRID = 48       # points along each axis on which sigpy evaluates the smooth simulated maps
+GRID = 32       # points along each axis on which sigpy evaluates the smooth simulated maps
 
 
 def birdcage_maps(shape, coils=8):

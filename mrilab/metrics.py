@@ -69,7 +69,7 @@ def ssim(x, truth):
 
 
 def head_mask(truth):
-    """Voxels inside the head: above a twentieth of the 99th percentile, the largest piece, holes filled.
+    """Voxels inside the head: above a tenth of the 99th percentile, the largest piece, holes filled.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def head_mask(truth):
     from scipy import ndimage
 
     magnitude = truth.detach().abs().cpu().numpy()
-    bright = magnitude > 0.05 * percentile(truth, 0.99)
+    bright = magnitude > 0.1 * percentile(truth, 0.99)
     pieces, _ = ndimage.label(bright)
     sizes = ndimage.sum_labels(bright, pieces, range(1, pieces.max() + 1))
     if not len(sizes):

@@ -4,6 +4,7 @@ Everything is placed in mm about the centre of the field of view (index ``n // 2
 phase and coils come out at every voxel size, sampled differently.
 """
 
+import functools
 import math
 
 import torch
@@ -75,14 +76,14 @@ def simulate_acquisition(volume, acceleration, coils=8, noise=0.01, seed=0):
 
 
 def _smooth_phase(volume, generator):
-    """Random cosines of up to 1.5 periods across the field of view, about 1 radian in all."""
-    order = 4
-    weight = torch.randn(order, order, order, generator=generator)
+    """Random cosines of up to 1.5 periods across the field of view, about 1 radian rms in all."""
+    order = torch.arange(4)
+    weight = torch.randn(4, 4, 4, generator=generator) * 0.5 ** (order[:, None, None] + order[:, None] + order)
     weight[0, 0, 0] = 0
-    weight *= torch.linspace(1, 0.25, order)[:, None, None] / weight.norm()
+    weight *= 0.5 / weight.norm()
     for n in volume.data.shape:
         position = (torch.arange(n) - n // 2) / n + 0.5
-        basis = 2**0.5 * torch.cos(math.pi * torch.arange(order)[:, None] * position)
+        basis = 2**0.5 * torch.cos(math.pi * order[:, None] * position)
         weight = torch.tensordot(weight, basis, ([0], [0]))
     return weight.to(volume.data.device)
 
@@ -119,12 +120,17 @@ def head_phantom(voxel_size, seed=0):
     (torch.Size([42, 54, 21]), (4.0, 4.0, 8.0))
     """
     voxel_size = check_voxel_size(voxel_size)
-    shape = [max(f, round(f / d)) for f, d in zip(FIELD_OF_VIEW, voxel_size)]
+    shape = tuple(max(f, round(f / d)) for f, d in zip(FIELD_OF_VIEW, voxel_size))
     fine = tuple(f / n for f, n in zip(FIELD_OF_VIEW, shape))
-    z, y, x = ((torch.arange(n) - n // 2) * d for n, d in zip(shape, fine))
-    # Some slices at a time, to bound the memory.
-    slabs = [_head(slab[:, None, None], y[:, None], x, seed) for slab in z.split(56)]
-    return Volume(torch.cat(slabs), fine, {"source": f"mrilab head phantom, seed {seed}"}).resample(voxel_size)
+    head = Volume(_head_on_grid(shape, seed), fine, {"source": f"mrilab head phantom, seed {seed}"})
+    return head.resample(voxel_size)
+
+
+@functools.lru_cache(maxsize=1)     # every voxel size of 1 mm or more asks for the same grid
+def _head_on_grid(shape, seed):
+    """The phantom sampled on a grid over the field of view, some slices at a time to bound the memory."""
+    z, y, x = ((torch.arange(n) - n // 2) * f / n for n, f in zip(shape, FIELD_OF_VIEW))
+    return torch.cat([_head(slab[:, None, None], y[:, None], x, seed) for slab in z.split(56)])
 
 
 def _head(z, y, x, seed):
@@ -163,9 +169,9 @@ def _head(z, y, x, seed):
         nonlocal image
         image = torch.lerp(image, torch.tensor(intensity), torch.sigmoid(inside / 0.4))
 
-    lumps, shading = waves(100), waves(300)
+    lumps, shading = 0.8 * waves(100), waves(300)
     narrow = x / (1 - 0.0015 * y)                                       # the head is narrower in front
-    depth = ellipsoid((0, 0, 0), (vary(76), vary(96), vary(71)), narrow) + lumps
+    depth = ellipsoid((0, 0, 0), (vary(73), vary(93), vary(67)), narrow) + lumps
     for at, intensity in ((0, 0.35), (1.5, 0.95), (5, 0.06), (7, 0.4), (9 + 0.5 * lumps, 0.06), (11, 0.15)):
         paint(depth - at, intensity)            # skin, fat, skull with marrow between its tables, CSF
 

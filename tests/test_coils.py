@@ -19,7 +19,7 @@ def test_maps_are_sigpys():
     from sigpy.mri import birdcage_maps as sigpy_maps
 
     shape = (20, 36, 28)
-    assert (birdcage_maps(shape, 8) - torch.from_numpy(sigpy_maps((8, *shape), nzz=4))).abs().max() < 1e-4
+    assert (birdcage_maps(shape, 8) - torch.from_numpy(sigpy_maps((8, *shape), nzz=4))).abs().max() < 5e-4
 
 
 def test_maps_belong_to_the_field_of_view_not_to_the_matrix():
