@@ -8,6 +8,7 @@ Krainovic, Ruschke and Heckel (arXiv 2412.18584), with the gradient of RED-diff 
 
 import time
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -131,7 +132,7 @@ def reconstruct(acquisition, prior, planes=tuple(PLANES), seed=0, iterations=24,
     generator = torch.Generator().manual_seed(seed)
 
     evaluations, applications = 0, start.operator_applications
-    levels = torch.logspace(*torch.tensor(sigma).log10().tolist(), iterations).tolist()
+    levels = np.geomspace(*sigma, iterations).tolist()
     bar = tqdm(levels, desc="reconstruct", disable=not progress)
     for i, level in enumerate(bar):
         denoised, used = denoised_average(x, prior, level, acquisition.voxel_size, planes, fraction, generator)
