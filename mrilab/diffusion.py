@@ -8,7 +8,6 @@ and ``sigma = std / alpha``: one network serves both.
 
 import json
 import math
-from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
