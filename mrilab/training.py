@@ -146,7 +146,7 @@ class Slices:
         return patch, [d for a, d in enumerate(voxel_size) if a != axis]
 
 
-def train(volumes, voxel_sizes, out, steps=8000, batch=16, patch=64, widths=(32, 64, 96), conditioned=False,
+def train(volumes, voxel_sizes, out, steps=5500, batch=16, patch=64, widths=(32, 64, 96), conditioned=False,
           learning_rate=1e-3, seed=0, device="cpu", checkpoint_every=500, people=(), progress=True):
     """Train a prior on slices of ``volumes`` and write it to ``out``.
 

@@ -219,9 +219,9 @@ def atomic_path(path):
     path = Path(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(handle)
-    os.chmod(name, 0o644)
     try:
         yield Path(name)
+        os.chmod(name, 0o644)       # mkstemp's own mode shuts out other users
         os.replace(name, path)
     finally:
         Path(name).unlink(missing_ok=True)
