@@ -19,20 +19,20 @@ from mrilab.metrics import psnr
 from mrilab.simulate import simulate_acquisition
 from mrilab.training import hardware
 from mrilab.variational import reconstruct
-from mrilab.volumes import Volume, atomic_path, load_volume
+from mrilab.volumes import atomic_path, load_volume
 
 CG = [dict(regularization=w, iterations=n) for w in (0.001, 0.003, 0.01, 0.03) for n in (5, 10, 20, 40)]
-SOLVER = [dict(weight=w, sigma=(s, 0.015)) for w in (0.3, 1.0, 3.0) for s in (0.05, 0.1, 0.2)]
+SOLVER = [dict(weight=w, sigma=(0.1, s)) for w in (0.5, 1.0, 2.0) for s in (0.005, 0.01, 0.02)]
 PRIORS = ("fixed_1mm", "diverse")
 
 
 def scan(voxel_size):
-    """The validation slab's acquisition and truth at a voxel size."""
-    slab = load_volume("colin27_ch2_slab").resample((voxel_size,) * 3)
+    """Acquisition of the validation slab at a voxel size, and the truth; at 1 mm the middle of the readout."""
+    acquisition, truth = simulate_acquisition(load_volume("colin27_ch2_slab").resample((voxel_size,) * 3), 8)
     if voxel_size == 1:
-        start = slab.data.shape[2] // 2 - 16
-        slab = Volume(slab.data[:, :, start : start + 32], slab.voxel_size)
-    return simulate_acquisition(slab, acceleration=8)
+        start = truth.shape[2] // 2 - 16
+        return acquisition.readout_block(start, start + 32), truth[:, :, start : start + 32]
+    return acquisition, truth
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def denoised_average(x, prior, sigma, voxel_size, planes=tuple(PLANES), fraction
     return average, evaluations
 
 
-def reconstruct(acquisition, prior, planes=tuple(PLANES), seed=0, iterations=24, fraction=None, sigma=(0.1, 0.015),
+def reconstruct(acquisition, prior, planes=tuple(PLANES), seed=0, iterations=16, fraction=None, sigma=(0.1, 0.01),
                 weight=1.0, cg_iterations=5, progress=True, callback=None):
     """Reconstruct an undersampled 3D acquisition with a 2D diffusion prior.
 

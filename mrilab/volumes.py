@@ -154,6 +154,26 @@ class Acquisition:
         """Number of (kz, ky) positions over the number measured."""
         return self.mask.numel() / int(self.mask.sum())
 
+    def readout_block(self, start, stop):
+        """The part of the acquisition between two positions of the readout, an acquisition of its own.
+
+        x is fully sampled, so its transform can be undone, and positions along x do not mix afterwards: the
+        reconstruction of a block is that part of the whole one, as far as the data go (chapter 7).
+
+        Examples
+        --------
+        >>> k = torch.zeros(2, 4, 6, 5, dtype=torch.complex64)
+        >>> Acquisition(k, torch.ones_like(k), torch.ones(4, 6), (1, 1, 1)).readout_block(1, 3).kspace.shape
+        torch.Size([2, 4, 6, 2])
+        """
+        from .fourier import fft3c, ifft3c
+
+        size = self.kspace.shape[-1]
+        if not 0 <= start < stop <= size:
+            raise ValueError(f"start, stop: found {start}, {stop}, expected 0 <= start < stop <= {size}")
+        kspace = fft3c(ifft3c(self.kspace, axes=(-1,))[..., start:stop], axes=(-1,))
+        return Acquisition(kspace, self.maps[..., start:stop], self.mask, self.voxel_size, self.noise)
+
     def to(self, device):
         """The same acquisition with its arrays on another device."""
         return Acquisition(self.kspace.to(device), self.maps.to(device), self.mask.to(device),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from mrilab.operators import SenseOperator
 from mrilab.volumes import Acquisition, Volume, load_acquisition, load_volume, save_acquisition, save_volume
 
 KSPACE = torch.ones(2, 4, 6, 5, dtype=torch.complex64)
@@ -136,3 +137,18 @@ heavy = {"sigpy", "numba", "matplotlib", "skimage", "scipy", "h5py", "ipywidgets
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_readout_block_is_a_problem_of_its_own():
+    """The operator on the block gives the block of what it gives on the whole, and the noise stays as it is."""
+    torch.manual_seed(0)
+    maps, mask = torch.randn(2, 6, 7, 9, dtype=torch.complex64), torch.rand(6, 7) < 0.5
+    x = torch.randn(6, 7, 9, dtype=torch.complex64)
+    whole = SenseOperator(maps, mask)
+    block = Acquisition(whole.forward(x), maps, mask, (1, 1, 1), noise=0.1).readout_block(2, 6)
+    part = SenseOperator(block.maps, block.mask)
+    assert torch.allclose(block.kspace, part.forward(x[..., 2:6]), atol=1e-5)
+    assert torch.allclose(part.adjoint(block.kspace), whole.normal(x)[..., 2:6], atol=1e-5)
+    assert block.noise == 0.1 and block.voxel_size == (1, 1, 1)
+    with pytest.raises(ValueError, match="start, stop: found 5, 3"):
+        block.readout_block(5, 3)
