@@ -2,7 +2,7 @@
 
     python data/tune.py        # writes data/results/tuning.json
 
-At 1 mm the central 32 mm of the readout are used, at 2 mm the whole slab; R = 8, eight coils, noise 0.01.
+At 1 mm the central 32 mm of the readout are used, at 2 and 3 mm the whole slab; R = 8, eight coils, noise 0.01.
 """
 
 import datetime
@@ -22,7 +22,7 @@ from mrilab.variational import reconstruct
 from mrilab.volumes import atomic_path, load_volume
 
 CG = [dict(regularization=w, iterations=n) for w in (0.001, 0.003, 0.01, 0.03) for n in (5, 10, 20, 40)]
-SOLVER = [dict(weight=w, sigma=(0.1, s)) for w in (0.5, 1.0, 2.0) for s in (0.005, 0.01, 0.02)]
+SOLVER = [dict(weight=w, sigma=(0.1, s)) for w in (0.2, 0.35, 0.6) for s in (0.005, 0.01, 0.02)]
 PRIORS = ("fixed_1mm", "diverse")
 
 
@@ -37,7 +37,7 @@ def scan(voxel_size):
 
 if __name__ == "__main__":
     trials = []
-    for d in (1, 2):
+    for d in (1, 2, 3):
         acquisition, truth = scan(d)
         for setting in tqdm(CG, desc=f"CG-SENSE, {d} mm"):
             image = cg_sense(acquisition, tolerance=0, progress=False, **setting).image

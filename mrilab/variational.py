@@ -64,8 +64,8 @@ def denoised_average(x, prior, sigma, voxel_size, planes=tuple(PLANES), fraction
     return average, evaluations
 
 
-def reconstruct(acquisition, prior, planes=tuple(PLANES), seed=0, iterations=16, fraction=None, sigma=(0.1, 0.01),
-                weight=1.0, cg_iterations=5, progress=True, callback=None):
+def reconstruct(acquisition, prior, planes=tuple(PLANES), seed=0, iterations=16, fraction=None, sigma=(0.1, 0.005),
+                weight=0.35, cg_iterations=5, progress=True, callback=None):
     """Reconstruct an undersampled 3D acquisition with a 2D diffusion prior.
 
     From CG-SENSE, at noise levels that fall geometrically: denoise random slices of all planes, then
@@ -90,7 +90,7 @@ def reconstruct(acquisition, prior, planes=tuple(PLANES), seed=0, iterations=16,
     sigma : tuple of float
         First and last noise level, for images whose 99th percentile is 1.
     weight : float
-        Trust in the prior; 1 takes its score at its word.
+        Trust in the prior; 1 takes its score at its word. The default was tuned (``data/tune.py``).
     cg_iterations : int
         Conjugate-gradient steps for each data step.
     progress : bool

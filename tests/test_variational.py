@@ -55,7 +55,7 @@ def test_reaches_the_posterior_mode_of_a_gaussian(scan):
     mode, _ = conjugate_gradients(lambda v: operator.normal(v) + rho * v, operator.adjoint(acquisition.kspace),
                                   iterations=300)
     result = reconstruct(acquisition, Prior(Oracle(), (1, 9)), planes="axial", iterations=40, fraction=1.0,
-                         sigma=(0.2, 0.2), cg_iterations=10, progress=False)
+                         sigma=(0.2, 0.2), weight=1.0, cg_iterations=10, progress=False)
     assert (result.image - mode).norm() < 0.02 * mode.norm()
 
 
