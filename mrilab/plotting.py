@@ -112,12 +112,12 @@ def show_slices(images, titles, voxel_size, acceleration=None, plane="axial", in
     ratio = max(extent[3] / extent[1] for _, extent in slices)
     figure, axes = plt.subplots(rows, count, figsize=(count * width, rows * width * ratio + 0.45), squeeze=False)
     for column, ((image, extent), title) in enumerate(zip(slices, titles)):
-        axes[0, column].imshow(image, extent=extent, vmin=low, vmax=high)
+        axes[0, column].imshow(image.numpy(), extent=extent, vmin=low, vmax=high)
         axes[0, column].set_title(f"{title}\n{describe(sizes[column], rates[column])}")
         if truth is not None:
             error = (image - take_slice(truth, sizes[column], planes[column], index)[0]).abs()
             if error.any():                     # nothing below the truth itself
-                axes[1, column].imshow(error_gain * error, extent=extent, vmin=low, vmax=high)
+                axes[1, column].imshow((error_gain * error).numpy(), extent=extent, vmin=low, vmax=high)
                 axes[1, column].set_title(f"error x {error_gain}")
     for axis in axes.flat:
         axis.set_axis_off()
