@@ -72,14 +72,14 @@ class SenseOperator:
         does too (its own output), no axis is moved at all.
         """
         self._check(x, "x", self.shape)
-        x = x.to(torch.complex64).movedim(-1, -3).contiguous()
-        total = torch.zeros_like(x)
+        x = x.to(torch.complex64).movedim(-1, -3)
+        total = torch.zeros(x.shape, dtype=x.dtype, device=x.device)
         positions, z, y = x.shape[-3:]
-        block = max(1, 2**18 // (z * y)) if x.device.type == "cpu" else positions       # 2 MB
-        for i in range(0, positions, block):
-            part, sum_ = x[..., i:i + block, :, :], total[..., i:i + block, :, :]
-            for s in self._fast_maps[:, i:i + block]:
-                k = torch.fft.fft2(s * part)
+        size = max(1, 2**18 // (z * y)) if x.device.type == "cpu" else positions        # 2 MB
+        for i in range(0, positions, size):
+            block, sum_ = x[..., i:i + size, :, :].contiguous(), total[..., i:i + size, :, :]
+            for s in self._fast_maps[:, i:i + size]:
+                k = torch.fft.fft2(s * block)
                 torch.view_as_real(k).mul_(self._weight)
                 sum_.addcmul_(torch.fft.fft2(k), s)
             sum_.conj_physical_()
