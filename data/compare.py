@@ -10,33 +10,23 @@ import json
 from pathlib import Path
 
 from tqdm import tqdm
+from tune import scan
 
 from mrilab.classical import cg_sense
 from mrilab.diffusion import load_prior
 from mrilab.metrics import psnr, ssim
-from mrilab.simulate import simulate_acquisition
 from mrilab.training import hardware
 from mrilab.variational import reconstruct
-from mrilab.volumes import atomic_path, load_volume
+from mrilab.volumes import atomic_path
 
 RESULTS = Path(__file__).parent / "results"
-
-
-def scan(voxel_size, seed):
-    """Acquisition of the test head and the truth; at 1 mm the middle of the readout."""
-    head = load_volume("qtim_MRHead").resample((voxel_size,) * 3)
-    acquisition, truth = simulate_acquisition(head, acceleration=8, seed=seed)
-    if voxel_size == 1:
-        start = truth.shape[2] // 2 - 10
-        return acquisition.readout_block(start, start + 20), truth[:, :, start : start + 20]
-    return acquisition, truth
 
 
 if __name__ == "__main__":
     tuned = json.loads((RESULTS / "tuning.json").read_text())
     rows = []
     for d, seed in tqdm([(d, seed) for seed in range(3) for d in (1, 2, 3)]):
-        acquisition, truth = scan(d, seed)
+        acquisition, truth = scan("qtim_MRHead", d, width=20, seed=seed)
         results = {"cg_sense": cg_sense(acquisition, tolerance=0, progress=False, **tuned["best"][f"cg_sense {d} mm"])}
         for name in ("fixed_1mm", "diverse"):
             results[name] = reconstruct(acquisition, load_prior(name), seed=seed, progress=False,

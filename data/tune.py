@@ -26,19 +26,19 @@ SOLVER = [dict(weight=w, sigma=(0.1, s)) for w in (0.2, 0.35, 0.6) for s in (0.0
 PRIORS = ("fixed_1mm", "diverse")
 
 
-def scan(voxel_size):
-    """Acquisition of the validation slab at a voxel size, and the truth; at 1 mm the middle of the readout."""
-    acquisition, truth = simulate_acquisition(load_volume("colin27_ch2_slab").resample((voxel_size,) * 3), 8)
+def scan(name, voxel_size, width, seed=0):
+    """Acquisition of a volume at a voxel size, R = 8, and the truth; at 1 mm ``width`` voxels about the middle of x."""
+    acquisition, truth = simulate_acquisition(load_volume(name).resample((voxel_size,) * 3), 8, seed=seed)
     if voxel_size == 1:
-        start = truth.shape[2] // 2 - 16
-        return acquisition.readout_block(start, start + 32), truth[:, :, start : start + 32]
+        start = truth.shape[2] // 2 - width // 2
+        return acquisition.readout_block(start, start + width), truth[:, :, start : start + width]
     return acquisition, truth
 
 
 if __name__ == "__main__":
     trials = []
     for d in (1, 2, 3):
-        acquisition, truth = scan(d)
+        acquisition, truth = scan("colin27_ch2_slab", d, width=32)
         for setting in tqdm(CG, desc=f"CG-SENSE, {d} mm"):
             image = cg_sense(acquisition, tolerance=0, progress=False, **setting).image
             trials.append(dict(method="cg_sense", voxel_size=d, setting=setting, psnr=psnr(image, truth)))

@@ -6,8 +6,8 @@ Parameterisation after Karras et al. 2022 (EDM), Table 1. With DDPM's notation, 
 and ``sigma = std / alpha``: one network serves both.
 """
 
+import itertools
 import json
-import math
 
 import torch
 from safetensors.torch import load_file
@@ -107,8 +107,7 @@ class Prior(torch.nn.Module):
                 raise ValueError("voxel_size: found None, expected (height, width) in mm: this prior is conditioned")
             voxel_size = torch.tensor([voxel_size], dtype=torch.float32, device=slices.device).expand(len(slices), 2)
         count = max(1, batch_pixels // (slices.shape[2] * slices.shape[3]))
-        # the condition of a slice is its noise level, and its voxel size if the network is told
-        sizes = voxel_size.split(count) if self.conditioned else [None] * math.ceil(len(slices) / count)
+        sizes = voxel_size.split(count) if self.conditioned else itertools.repeat(None)
         return torch.cat([self(x, s, v) for x, s, v in zip(slices.split(count), sigma.split(count), sizes)])
 
     @torch.no_grad()

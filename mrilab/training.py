@@ -41,7 +41,7 @@ def deform(data, voxel_size, rng):
     centre = (shape[:, None, None, None] - 1) / 2
     a, b, c = rng.normal(0, 0.06, 3)
     rotation = np.array([[1, -a, b], [a, 1, -c], [-b, c, 1]])
-    rotation, _ = np.linalg.qr(rotation)                 # the nearest thing to it that keeps lengths
+    rotation, _ = np.linalg.qr(rotation)                 # orthogonal, and close to it: keeps lengths
     rotation = rotation * np.sign(np.diag(rotation))
     r = (np.indices(data.shape, dtype=np.float32) - centre) * size
     r = np.tensordot(rotation, r, axes=1)
