@@ -64,7 +64,7 @@ def simulate_acquisition(volume, acceleration, coils=8, noise=0.01, seed=0):
     generator = torch.Generator().manual_seed(seed)
     truth = volume.data.to(torch.complex64) / scale
     if not volume.data.is_complex():
-        truth = truth * torch.exp(1j * _smooth_phase(volume, generator))
+        truth = truth * torch.exp(1j * smooth_phase(truth.shape, generator).to(truth.device))
     shape = tuple(truth.shape)
     maps = birdcage_maps(shape, coils).to(truth.device)
     mask = poisson_disc_mask(shape, acceleration, seed=seed).to(truth.device)
@@ -75,17 +75,34 @@ def simulate_acquisition(volume, acceleration, coils=8, noise=0.01, seed=0):
     return Acquisition(kspace, maps, mask, volume.voxel_size, noise), truth
 
 
-def _smooth_phase(volume, generator):
-    """Random cosines of up to 1.5 periods across the field of view, about 1 radian rms in all."""
+def smooth_phase(shape, generator=None):
+    """Random cosines of up to 1.5 periods across the field of view, about 1 radian rms in all.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(z, y, x)``.
+    generator : torch.Generator, optional
+
+    Returns
+    -------
+    Tensor
+        float32 phase in radians. The same generator gives the same phase, sampled differently, for any shape.
+
+    Examples
+    --------
+    >>> smooth_phase((4, 5, 6), torch.Generator().manual_seed(0)).shape
+    torch.Size([4, 5, 6])
+    """
     order = torch.arange(4)
     weight = torch.randn(4, 4, 4, generator=generator) * 0.5 ** (order[:, None, None] + order[:, None] + order)
     weight[0, 0, 0] = 0
     weight *= 0.5 / weight.norm()
-    for n in volume.data.shape:
+    for n in shape:
         position = (torch.arange(n) - n // 2) / n + 0.5
         basis = 2**0.5 * torch.cos(math.pi * order[:, None] * position)
         weight = torch.tensordot(weight, basis, ([0], [0]))
-    return weight.to(volume.data.device)
+    return weight
 
 
 def head_phantom(voxel_size, seed=0):

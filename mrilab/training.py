@@ -1,9 +1,10 @@
-"""Training a prior: slices at the asked voxel sizes, the loop, checkpoints.
+"""Training a prior: the loop, its checkpoints, several processes.
 
 Everything random at step ``s`` follows from ``(seed, s)``, so an interrupted run that is started again
-draws what it would have drawn.
+goes on as if nothing had happened, and several processes do together what one would do.
 """
 
+import contextlib
 import datetime
 import json
 import math
@@ -14,156 +15,82 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
-from scipy import interpolate, ndimage
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from .augmentation import batches
 from .datasets import sha256
 from .diffusion import Prior, denoising_loss, to_channels
-from .fourier import resample
+from .metrics import percentile
+from .simulate import smooth_phase
 from .unet import UNet
 from .volumes import atomic_path
 
-POOL = 12          # augmented volumes in memory
-REFRESH = 40       # steps between replacing one of them
-LOG_SIGMA = (-2.2, 1.3)     # mean and standard deviation of the log of the training noise levels
+REPORT = 50                         # steps between looks at the loss
+LOG_SIGMA = (-2.1, 1.5)             # mean and standard deviation of the log of most training noise levels
+HIGH_SIGMA = (1.0, 30.0)            # range of the others, a tenth: there a sample starts
+VALIDATION_SIGMA = (0.05, 0.1, 0.2)
 
 
-def deform(data, voxel_size, rng):
-    """Rotate a volume by up to about 10 degrees and bend it smoothly, by cubic splines.
+def noise_levels(count, generator):
+    """Noise levels of a training batch: log-normal (Karras et al. 2022, Table 1), a tenth of them high.
 
-    The bending changes lengths by 2 % (standard deviation): a change of scale would be a change of voxel
-    size, and a prior that is to know one voxel size only must not see others.
+    Examples
+    --------
+    >>> sigma = noise_levels(1000, torch.Generator().manual_seed(0))
+    >>> round(sigma.median().item(), 2), round(sigma.max().item())
+    (0.15, 58)
     """
-    shape = np.array(data.shape)
-    size = np.array(voxel_size)[:, None, None, None]
-    centre = (shape[:, None, None, None] - 1) / 2
-    a, b, c = rng.normal(0, 0.06, 3)
-    rotation = np.array([[1, -a, b], [a, 1, -c], [-b, c, 1]])
-    rotation, _ = np.linalg.qr(rotation)                 # orthogonal, and close to it: keeps lengths
-    rotation = rotation * np.sign(np.diag(rotation))
-    r = (np.indices(data.shape, dtype=np.float32) - centre) * size
-    r = np.tensordot(rotation, r, axes=1)
-    extent = shape * np.array(voxel_size)
-    knots = np.maximum(4, np.ceil(extent / 40)).astype(int)
-    shift = 0.02 * (extent / knots).min()        # mm; the steepness is shift over knot distance
-    for axis in range(3):
-        bend = ndimage.zoom(rng.normal(0, shift, knots), shape / knots, order=3, grid_mode=True, mode="nearest")
-        r[axis] += bend
-    return ndimage.map_coordinates(data, r / size + centre, order=3, output=np.float32, mode="constant")
+    device = generator.device
+    usual = LOG_SIGMA[0] + LOG_SIGMA[1] * torch.randn(count, generator=generator, device=device)
+    low, high = (math.log(s) for s in HIGH_SIGMA)
+    large = low + (high - low) * torch.rand(count, generator=generator, device=device)
+    return torch.where(torch.rand(count, generator=generator, device=device) < 0.1, large, usual).exp()
 
 
-def remap_intensity(data, rng):
-    """Pass intensities through a random smooth curve that keeps zero: gamma, then non-monotone bumps."""
-    peak = np.percentile(data, 99.5)
-    x = np.linspace(0, 1.5, 7)
-    bumps = rng.normal(0, 0.12, 7) * (rng.random() < 0.4)
-    y = x ** np.exp(rng.normal(0, 0.25)) + bumps
-    y[0] = 0
-    curve = interpolate.PchipInterpolator(x, y, extrapolate=True)
-    # values below zero are ringing of the deformation's splines
-    return np.maximum(curve(np.clip(data / peak, 0, 1.5)), 0).astype(np.float32)
+def average(averaged, current, count):
+    """Exponential moving average whose memory grows to 1000 steps, so that a short run forgets its start."""
+    decay = min(0.999, (1 + float(count)) / (10 + float(count)))
+    get_ema_multi_avg_fn(decay)(averaged, current, count)
 
 
-def smooth_phase(shape, rng):
-    knots = rng.normal(0, 1, (4, 4, 4))
-    phase = ndimage.zoom(knots, np.array(shape) / 4, order=3, grid_mode=True, mode="nearest")
-    return torch.from_numpy(np.exp(1j * phase).astype(np.complex64))
-
-
-def augmented(volume, voxel_sizes, rng):
-    """One person's head as another person's at some voxel size: complex64 ``(z, y, x)`` and its voxel size.
-
-    Parameters
-    ----------
-    volume : Volume
-        Magnitude.
-    voxel_sizes : tuple of float
-        Range in mm. Drawn log-uniformly; half of the time one size for all axes, else one for each.
-    """
-    low, high = voxel_sizes
-    size = np.exp(rng.uniform(np.log(low), np.log(high), 3))
-    if rng.random() < 0.5:
-        size[:] = size[0]
-    data = deform(volume.data.numpy(), volume.voxel_size, rng)
-    data = torch.from_numpy(remap_intensity(data, rng))
-    image = resample(data, volume.voxel_size, tuple(np.maximum(size, volume.voxel_size)))
-    size = tuple(n * d / m for n, d, m in zip(data.shape, volume.voxel_size, image.shape))
-    image = image * smooth_phase(image.shape, rng)
-    scale = torch.quantile(image.abs().flatten()[::7], 0.99)
-    return image / scale * float(np.exp(rng.normal(0, 0.1))), size
-
-
-class Slices:
-    """Batches of training patches drawn from a slowly changing pool of augmented volumes.
-
-    Parameters
-    ----------
-    volumes : list of Volume
-        Magnitude volumes of the training people.
-    voxel_sizes : tuple of float
-        Smallest and largest voxel size in mm; equal for a fixed-resolution prior.
-    """
-
-    def __init__(self, volumes, voxel_sizes, batch=16, patch=64, seed=0):
-        if not volumes:
-            raise ValueError("volumes: found none, expected at least one training volume")
-        self.volumes, self.voxel_sizes, self.batch, self.patch, self.seed = volumes, voxel_sizes, batch, patch, seed
-        self.pool = {}
-
-    def _fill(self, step):
-        wanted = range(step // REFRESH, step // REFRESH + POOL)
-        self.pool = {i: v for i, v in self.pool.items() if i in wanted}
-        for i in wanted:
-            if i not in self.pool:
-                rng = np.random.default_rng([self.seed, 0, i])
-                self.pool[i] = augmented(self.volumes[i % len(self.volumes)], self.voxel_sizes, rng)
-        return list(self.pool.values())
-
-    def __call__(self, step):
-        """The batch of this step: float32 ``(batch, 2, patch, patch)`` and voxel sizes ``(batch, 2)``."""
-        pool = self._fill(step)
-        rng = np.random.default_rng([self.seed, 1, step])
-        patches = [self._patch(*pool[rng.integers(len(pool))], rng) for _ in range(self.batch)]
-        slices, sizes = zip(*patches)
-        return to_channels(torch.stack(slices)), torch.tensor(sizes, dtype=torch.float32)
-
-    def _patch(self, image, voxel_size, rng):
-        axis = rng.integers(3)
-        for _ in range(4):          # mostly tissue, now and then air
-            slice_ = image.select(axis, rng.integers(image.shape[axis]))
-            for a in (0, 1):
-                start = rng.integers(max(1, slice_.shape[a] - self.patch + 1))
-                slice_ = slice_.narrow(a, start, min(self.patch, slice_.shape[a]))
-            if slice_.abs().mean() > 0.1:
-                break
-        flips = [a for a in (0, 1) if rng.random() < 0.5]
-        slice_ = slice_.flip(flips) * np.exp(2j * np.pi * rng.random())
-        patch = torch.zeros(self.patch, self.patch, dtype=torch.complex64)
-        top, left = (rng.integers(self.patch - n + 1) for n in slice_.shape)
-        patch[top : top + slice_.shape[0], left : left + slice_.shape[1]] = slice_
-        return patch, [d for a, d in enumerate(voxel_size) if a != axis]
-
-
-def train(volumes, voxel_sizes, out, steps=5500, batch=16, patch=64, widths=(32, 64, 96), conditioned=False,
-          learning_rate=1e-3, seed=0, device="cpu", checkpoint_every=500, people=(), progress=True):
+def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 32, 64, 128, 128), conditioned=False,
+          learning_rate=1e-3, seed=0, device="cpu", workers=0, accumulate=1, validation=None, interval=500,
+          people=(), progress=True, callback=None):
     """Train a prior on slices of ``volumes`` and write it to ``out``.
 
+    Adam with a warm-up and a cosine to zero, gradient norm clipped to 1, an exponential moving average of the
+    weights. Started by ``torchrun``, the processes share each batch: the result is that of one process.
+
     Parameters
     ----------
-    volumes : list of Volume
-        Magnitude volumes of the training people.
+    volumes : list
+        Magnitude volumes of the training people: :class:`~mrilab.volumes.Volume`, paths or shipped names.
+        Files are read when their turn comes.
     voxel_sizes : tuple of float
         ``(low, high)`` in mm: ``(1, 1)`` for a fixed-resolution prior, ``(1, 4)`` for a diverse one.
     out : str or Path
         ``.safetensors`` file; the card goes beside it as ``.json``. While training, ``.checkpoint`` beside
         it holds the state: the same call goes on where it was stopped.
-    steps, batch, patch, widths, learning_rate : training budget and network
-        Adam with a warm-up of 200 steps and a cosine to zero, gradient norm clipped to 1, EMA of the
-        weights (0.999).
+    steps, batch, patch, widths, conditioned, learning_rate, seed
+        Training budget and network. ``batch`` counts the slices of a step over all processes.
+    device : str or torch.device
+    workers : int
+        Processes that prepare training heads, for each training process.
+    accumulate : int
+        Parts in which a batch goes through the network, to save memory; the result is the same.
+    validation : Volume, optional
+        The loss on its slices is kept for 1, 2 and 3 times its voxel size and three noise levels.
+    interval : int
+        Steps between checkpoints, and between validations.
     people : sequence of str
         Names of the training people, for the card.
+    callback : callable, optional
+        Called with the number of steps done and the averaged prior, every ``interval`` steps.
 
     Returns
     -------
@@ -172,8 +99,14 @@ def train(volumes, voxel_sizes, out, steps=5500, batch=16, patch=64, widths=(32,
 
     Raises
     ------
+    FileExistsError
+        If ``out`` is there already: a trained prior is not overwritten.
+    ValueError
+        For no volumes, or one smaller than a patch; a batch that cannot be shared; a checkpoint of another run.
     FloatingPointError
-        If the loss stops being finite; the last checkpoint stays.
+        If the loss stops being finite; the last good checkpoint stays.
+    OSError
+        If a checkpoint cannot be written; the last good one stays.
 
     Examples
     --------
@@ -186,7 +119,20 @@ def train(volumes, voxel_sizes, out, steps=5500, batch=16, patch=64, widths=(32,
     (6.0, 6.0)
     """
     out = Path(out)
-    checkpoint = out.with_suffix(".checkpoint")
+    if out.with_suffix(".json").exists():
+        raise FileExistsError(f"{out}: there already; delete it and its card to train it anew")
+    rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if batch % (ranks * accumulate):
+        raise ValueError(f"batch: found {batch}, expected a multiple of {ranks} processes times {accumulate} parts")
+    if not 0 < steps < math.inf:
+        raise ValueError(f"steps: found {steps}, expected a positive number")
+    device = torch.device(device)
+    if device.type == "cuda" and ranks > 1:
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+
+    settings = dict(voxel_sizes=[float(v) for v in voxel_sizes], conditioned=conditioned, widths=list(widths),
+                    steps=steps, batch=batch, patch=patch, learning_rate=learning_rate, seed=seed)
     torch.manual_seed(seed)
     prior = Prior(UNet(widths, 3 if conditioned else 1), voxel_sizes, conditioned=conditioned)
     prior = prior.to(device, memory_format=torch.channels_last).train()
@@ -196,62 +142,165 @@ def train(volumes, voxel_sizes, out, steps=5500, batch=16, patch=64, widths=(32,
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda s: min(1, (s + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * s / steps)))
     parts = dict(prior=prior, ema=ema, optimizer=optimizer, schedule=schedule)
-    begin, seconds, losses = 0, 0.0, []
+    begin, seconds, history = 0, 0.0, []
+    losses = torch.zeros(steps, device=device)
+    checkpoint = out.with_suffix(".checkpoint")
     if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        state = load_checkpoint(checkpoint, settings, device)
         for name, part in parts.items():
             part.load_state_dict(state[name])
-        begin, seconds, losses = state["step"], state["seconds"], state["losses"]
+        begin, seconds, history = state["step"], state["seconds"], state["history"]
+        losses[:begin] = state["losses"].to(device)
 
-    stream = Slices(volumes, voxel_sizes, batch, patch, seed)
+    model = prior
+    if ranks > 1:
+        if not distributed.is_initialized():
+            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        model = DistributedDataParallel(prior)
+        model.sigma_data = prior.sigma_data         # denoising_loss asks for it
+    stream = batches(volumes, voxel_sizes, batch, patch, seed, begin, rank, ranks, workers, device)
+    check = validation_slices(validation) if validation is not None else []
+
     start = time.perf_counter() - seconds
-    bar = tqdm(range(begin, steps), initial=begin, total=steps, desc=out.stem, disable=not progress, mininterval=5)
-    for step in bar:
-        clean, size = stream(step)
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        sigma = torch.exp(LOG_SIGMA[0] + LOG_SIGMA[1] * torch.randn(batch, generator=generator))
-        noise = torch.randn(clean.shape, generator=generator)
-        loss = denoising_loss(prior, *(t.to(device) for t in (clean, sigma, noise, size))).mean()
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"training: loss is {loss.item()} at step {step}; "
-                                     f"the last good state is {checkpoint}; try a smaller learning_rate")
+    bar = tqdm(range(begin, steps), initial=begin, total=steps, desc=out.stem, mininterval=2,
+               disable=rank > 0 or not progress)
+    bar.set_postfix_str("making the first heads")
+    seen = begin
+    for step, (clean, voxel_size) in zip(bar, stream):
+        generator = torch.Generator(device).manual_seed(seed * 1_000_003 + step)
+        sigma = noise_levels(batch, generator)[rank::ranks]
+        noise = torch.randn(batch, *clean.shape[1:], generator=generator, device=device)[rank::ranks]
         optimizer.zero_grad()
-        loss.backward()
+        pieces = list(zip(*(t.chunk(accumulate) for t in (clean, sigma, noise, voxel_size))))
+        for piece in pieces:
+            # gradients are exchanged once a step, with the last piece
+            wait = model.no_sync() if ranks > 1 and piece is not pieces[-1] else contextlib.nullcontext()
+            with wait:
+                loss = denoising_loss(model, *piece).mean() / accumulate
+                loss.backward()
+            losses[step] += loss.detach()
         torch.nn.utils.clip_grad_norm_(prior.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         ema.update_parameters(prior)
-        losses.append(loss.item())
-        bar.set_postfix_str(f"loss {np.mean(losses[-100:]):.4f}", refresh=False)
-        if (step + 1) % checkpoint_every == 0:
-            with atomic_path(checkpoint) as temporary:
-                torch.save(dict({n: p.state_dict() for n, p in parts.items()}, step=step + 1, losses=losses,
-                                seconds=time.perf_counter() - start), temporary)
 
-    card = dict(voxel_sizes=[float(v) for v in voxel_sizes], conditioned=conditioned, sigma_data=prior.sigma_data,
-                widths=list(widths), parameters=sum(p.numel() for p in prior.net.parameters()), people=list(people),
-                steps=steps, batch=batch, patch=patch, learning_rate=learning_rate, seed=seed,
-                loss=float(np.mean(losses[-500:])), seconds=round(time.perf_counter() - start),
-                hardware=hardware(device), torch=torch.__version__, date=datetime.date.today().isoformat())
-    save_prior(out, ema.module, card)
-    checkpoint.unlink(missing_ok=True)
+        done = step + 1
+        if done % REPORT and done % interval and done < steps:
+            continue
+        if ranks > 1:
+            distributed.all_reduce(losses[seen:done])
+            losses[seen:done] /= ranks
+        bad = (~torch.isfinite(losses[seen:done])).nonzero()
+        if len(bad):
+            raise FloatingPointError(
+                f"training: loss is {losses[seen + bad[0, 0]].item()} at step {seen + bad[0, 0].item()}; the last good "
+                f"state, if any, is {checkpoint}; try a smaller learning_rate")
+        seen = done
+        status = f"loss {losses[max(0, done - 100) : done].mean().item():.4f}"
+        if not rank and (done % interval == 0 or done == steps):
+            if check:
+                history.append(dict(step=done, loss=validate(ema.module, check)))
+            if callback:
+                callback(done, ema.module)
+            if done < steps:
+                state = {name: part.state_dict() for name, part in parts.items()}
+                save_checkpoint(checkpoint, dict(state, settings=settings, step=done, losses=losses[:done].cpu(),
+                                                 history=history, seconds=time.perf_counter() - start))
+        if history:
+            status += f", validation {np.mean(list(history[-1]['loss'].values())):.4f}"
+        bar.set_postfix_str(status)
+
+    seconds = time.perf_counter() - start
+    if ranks > 1:
+        distributed.barrier()
+        distributed.destroy_process_group()
+    if not rank:
+        curve = [round(piece.mean().item(), 5) for piece in losses.split(REPORT)]
+        save_prior(out, ema.module, dict(
+            settings, sigma_data=prior.sigma_data, parameters=sum(p.numel() for p in prior.net.parameters()),
+            people=list(people), seconds=round(seconds), images_per_second=round(batch * steps / seconds, 1),
+            hardware=hardware(device), processes=ranks, torch=torch.__version__,
+            date=datetime.date.today().isoformat(), losses=dict(every=REPORT, mean=curve), validation=history))
+        checkpoint.unlink(missing_ok=True)
     return out
 
 
-def average(averaged, current, count):
-    """Exponential moving average whose memory grows to 1000 steps, so that a short run forgets its start."""
-    decay = min(0.999, (1 + float(count)) / (10 + float(count)))
-    get_ema_multi_avg_fn(decay)(averaged, current, count)
+def validation_slices(volume, slices=4):
+    """Slices of a volume at 1, 2 and 3 times its voxel size, ``slices`` of each plane, with a smooth phase.
+
+    Returns
+    -------
+    list of tuple
+        ``(multiple, slices (n, 2, height, width), voxel size (n, 2))``, one for each size and plane.
+    """
+    groups = []
+    for multiple in (1, 2, 3):
+        small = volume.resample(tuple(multiple * d for d in volume.voxel_size))
+        image = small.data / percentile(small.data, 0.99)
+        image = image * torch.exp(1j * smooth_phase(image.shape, torch.Generator().manual_seed(0)))
+        for axis in range(3):
+            n = image.shape[axis]
+            chosen = image.movedim(axis, 0)[torch.linspace(0.3 * n, 0.7 * n, slices).long()]
+            size = [d for a, d in enumerate(small.voxel_size) if a != axis]
+            groups.append((multiple, to_channels(chosen), torch.tensor([size] * slices)))
+    return groups
+
+
+@torch.no_grad()
+def validate(prior, groups):
+    """Denoising loss on :func:`validation_slices`: a dict by multiple of the voxel size and noise level."""
+    device = next(prior.parameters()).device
+    table = {}
+    for multiple in sorted({group[0] for group in groups}):
+        for level in VALIDATION_SIGMA:
+            generator, losses = torch.Generator().manual_seed(1), []
+            for clean, size in (group[1:] for group in groups if group[0] == multiple):
+                noise = torch.randn(clean.shape, generator=generator)
+                sigma = torch.full((len(clean),), level)
+                losses.append(denoising_loss(prior, *(t.to(device) for t in (clean, sigma, noise, size))))
+            table[f"{multiple}x, sigma {level}"] = round(torch.cat(losses).mean().item(), 5)
+    return table
+
+
+@contextlib.contextmanager
+def whole_file(path):
+    """:func:`~mrilab.volumes.atomic_path`, whose every failure, of a full disk for one, is an OSError."""
+    try:
+        with atomic_path(path) as temporary:
+            yield temporary
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise OSError(f"{path}: could not be written ({error}); what was there before is as it was") from None
+
+
+def save_checkpoint(path, state):
+    """Write the state of a run, whole or not at all."""
+    with whole_file(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_checkpoint(path, settings, device):
+    """Read the state of a run, which must have been started with the same settings."""
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        found = state["settings"]
+    except Exception as error:
+        raise ValueError(f"{path}: not a checkpoint of mrilab, or damaged: {error!r}; delete it to start anew") from None
+    for name, value in settings.items():
+        if found.get(name) != value:
+            raise ValueError(f"{path}: found a run with {name} {found.get(name)}, expected {value}; finish it with "
+                             "its own settings, or delete it to start anew")
+    return state
 
 
 def save_prior(path, prior, card):
     """Write the weights as float16 safetensors, and the card with their SHA-256 beside them."""
     path = Path(path)
-    with atomic_path(path) as temporary:
+    with whole_file(path) as temporary:
         save_file({k: v.half().contiguous() for k, v in prior.net.state_dict().items()}, temporary)
         digest = sha256(temporary)
-    with atomic_path(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(dict(card, sha256=digest), indent=1) + "\n")
+    with whole_file(path.with_suffix(".json")) as temporary:
+        lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in dict(card, sha256=digest).items()]
+        temporary.write_text("{" + ",\n ".join(lines) + "}\n")
 
 
 def hardware(device="cpu"):

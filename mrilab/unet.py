@@ -49,8 +49,9 @@ class UNet(nn.Module):
     torch.Size([3, 2, 17, 30])
     """
 
-    def __init__(self, widths=(32, 64, 96), conditions=1):
+    def __init__(self, widths=(32, 32, 64, 128, 128), conditions=1):
         super().__init__()
+        self.widths = tuple(widths)
         embedding = 4 * widths[0]
         self.register_buffer("frequencies", 2.0 ** torch.linspace(-2, 3, 16))
         self.embed = nn.Sequential(nn.Linear(32 * conditions, embedding), nn.SiLU(),

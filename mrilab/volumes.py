@@ -318,6 +318,23 @@ def load_volume(name_or_path):
         raise ValueError(f"{path}: {error}") from None
 
 
+def volume_shape(name_or_path):
+    """Matrix of a volume file or a shipped volume, read from its header alone.
+
+    Examples
+    --------
+    >>> volume_shape("qtim_MRHead")
+    (96, 240, 120)
+    """
+    from .datasets import locate
+
+    path = locate(name_or_path, "volume")
+    with _open_hdf5(path) as file:
+        if "data" not in file or file["data"].ndim != 3:
+            raise ValueError(f"{path}: found {sorted(file)}, expected a data set named 'data' with axes (z, y, x)")
+        return file["data"].shape
+
+
 def save_acquisition(path, acquisition):
     """Write an :class:`Acquisition` as HDF5: data sets ``kspace``, ``maps``, ``mask``, voxel size, noise."""
     import h5py

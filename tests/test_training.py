@@ -1,86 +1,68 @@
+import contextlib
 import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from test_augmentation import blobs
 
 from mrilab import training
+from mrilab.augmentation import batches
 from mrilab.diffusion import Prior, load_prior
-from mrilab.training import Slices, augmented, deform, remap_intensity, train
+from mrilab.training import save_prior, train, validate, validation_slices
 from mrilab.unet import UNet
-from mrilab.volumes import Volume
-
-
-def blobs(shape=(24, 24, 24), voxel_size=(2, 2, 2), seed=0):
-    """A smooth random magnitude volume."""
-    rng = np.random.default_rng(seed)
-    k = np.fft.fftn(rng.normal(size=shape))
-    f = [np.fft.fftfreq(n) for n in shape]
-    radius = sum(g**2 for g in np.meshgrid(*f, indexing="ij"))
-    data = np.abs(np.fft.ifftn(k * np.exp(-radius * 60)))
-    return Volume(torch.from_numpy((data / data.max()).astype(np.float32)), voxel_size)
-
+from mrilab.volumes import save_volume
 
 SMALL = dict(batch=4, patch=16, widths=(4, 8), progress=False)
 
 
-def test_batch_depends_on_seed_and_step_only():
-    """A run that starts at step 90 sees what a run from the beginning sees there."""
-    one, other = (Slices([blobs()], (2, 6), batch=4, patch=16) for _ in range(2))
-    for step in (0, 50, 89):
-        one(step)
-    for a, b in zip(one(90), other(90)):
-        assert torch.equal(a, b)
-    assert not torch.equal(one(90)[0], Slices([blobs()], (2, 6), batch=4, patch=16, seed=1)(90)[0])
+def card(path):
+    return json.loads(path.with_suffix(".json").read_text())
 
 
-@pytest.mark.parametrize("voxel_sizes", [(2, 2), (2, 8)])
-def test_patches_have_the_asked_voxel_sizes(voxel_sizes):
-    slices, sizes = Slices([blobs()], voxel_sizes, batch=40, patch=16)(0)
-    assert slices.shape == (40, 2, 16, 16) and slices.dtype == torch.float32
-    assert slices.isfinite().all() and slices.abs().amax() > 0.3
-    # the matrix is a whole number: a small volume meets the asked size to within half a voxel in it
-    assert sizes.min() >= 2 * 0.95 and sizes.max() <= voxel_sizes[1] * 1.25
-    if voxel_sizes[1] > voxel_sizes[0]:
-        assert sizes.max() > 4 and (sizes[:, 0] != sizes[:, 1]).any() and (sizes[:, 0] == sizes[:, 1]).any()
-
-
-def test_deformation_moves_the_head_but_keeps_its_scale():
-    """Lengths change by 2 % or so: more would be a change of voxel size for a fixed-resolution prior."""
-    shape, rng = (40, 40, 40), np.random.default_rng(3)
-    ramps = [np.indices(shape, dtype=np.float32)[a] for a in range(3)]
-    stretched = []
-    for seed in range(3):
-        moved = [deform(r, (1, 1, 1), np.random.default_rng(seed)) for r in ramps]
-        jacobian = np.array([[np.gradient(m, axis=a)[10:30, 10:30, 10:30] for a in range(3)] for m in moved])
-        stretched.append(np.sqrt((jacobian**2).sum(0)))       # length of a unit step in each direction
-        assert max(np.abs(m - r)[10:30, 10:30, 10:30].mean() for m, r in zip(moved, ramps)) > 0.2
-    assert abs(np.mean(stretched) - 1) < 0.01 and np.std(stretched) < 0.03
-    assert np.array_equal(remap_intensity(np.zeros((3, 3, 3)) + [0, 0.5, 1], rng)[..., 0], np.zeros((3, 3)))
-
-
-def test_augmented_volume_is_scaled_and_smooth_in_phase():
-    image, size = augmented(blobs(), (2, 2), np.random.default_rng(0))
-    assert size == (2, 2, 2) and image.dtype == torch.complex64
-    assert 0.6 < torch.quantile(image.abs(), 0.99) < 1.6
-    step = torch.angle(image[1:] * image[:-1].conj())[(image[1:].abs() > 0.3) & (image[:-1].abs() > 0.3)]
-    assert step.abs().mean() < 0.3
+def same_weights(one, other):
+    one, other = load_file(one), load_file(other)
+    return all(torch.equal(one[k], other[k]) for k in one)
 
 
 def test_training_learns_to_denoise(tmp_path):
-    path = train([blobs()], (2, 2), tmp_path / "p.safetensors", steps=150, learning_rate=5e-3, **SMALL)
-    clean, _ = Slices([blobs(seed=7)], (2, 2), batch=32, patch=16, seed=5)(0)
+    path = train([blobs()], (2, 2), tmp_path / "p.safetensors", steps=300, learning_rate=5e-3, validation=blobs(seed=3),
+                 interval=150, people=["a"], **SMALL)
+    clean, _ = next(batches([blobs(seed=7)], (2, 2), batch=16, patch=16, seed=5))
     noise = 0.2 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     trained = (load_prior(path).denoise(clean + noise, 0.2) - clean).std()
     untrained = (Prior(UNet((4, 8)), (2, 2)).denoise(clean + noise, 0.2) - clean).std()
     assert trained < 0.8 * untrained < 0.8 * 0.2
-    card = json.loads(path.with_suffix(".json").read_text())
-    assert {"voxel_sizes", "people", "steps", "hardware", "date", "sha256", "seconds"} <= set(card)
+    found = card(path)
+    assert {"voxel_sizes", "people", "steps", "hardware", "date", "sha256", "seconds", "images_per_second"} <= set(found)
+    assert found["losses"]["mean"][-1] < 0.8 * found["losses"]["mean"][0]
+    assert [row["step"] for row in found["validation"]] == [150, 300]
+    first, last = (row["loss"] for row in found["validation"])
+    assert len(first) == 9 and all(last[k] < first[k] for k in first if k.startswith("1x"))
+
+
+def test_validation_is_the_loss_at_each_voxel_size_and_noise_level():
+    """A network that says nothing leaves the part 1 / (1 + sigma^2 / sigma_data^2) of the slices' own loss."""
+    groups = validation_slices(blobs(), slices=2)
+    assert {g[0] for g in groups} == {1, 2, 3} and len(groups) == 9
+    assert torch.allclose(groups[3][2], torch.tensor(4.0))
+    table = validate(Prior(UNet((4,)), (2, 2)), groups)
+    for (multiple, level), loss in zip(((m, s) for m in (1, 2, 3) for s in training.VALIDATION_SIGMA), table.values()):
+        # D = c_skip (x + sigma n): its error has a part from the image and one from the noise
+        total = level**2 + 0.09
+        power = torch.cat([g[1].square().mean(dim=(1, 2, 3)) for g in groups if g[0] == multiple]).mean()
+        expected = (level**4 * power + 0.09**2 * level**2) / total**2 * total / (level**2 * 0.09)
+        assert abs(loss / expected - 1) < 0.1
 
 
 def test_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path, monkeypatch):
-    train([blobs()], (2, 4), tmp_path / "whole.safetensors", steps=7, checkpoint_every=2, **SMALL)
+    train([blobs()], (2, 4), tmp_path / "whole.safetensors", steps=7, interval=2, **SMALL)
     calls, loss = [], training.denoising_loss
 
     def killed(*args):
@@ -92,13 +74,64 @@ def test_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path, mon
     monkeypatch.setattr(training, "denoising_loss", killed)
     args = ([blobs()], (2, 4), tmp_path / "halves.safetensors")
     with pytest.raises(KeyboardInterrupt):
-        train(*args, steps=7, checkpoint_every=2, **SMALL)
+        train(*args, steps=7, interval=2, **SMALL)
     assert (tmp_path / "halves.checkpoint").exists() and not (tmp_path / "halves.safetensors").exists()
-    train(*args, steps=7, checkpoint_every=2, **SMALL)
+    train(*args, steps=7, interval=2, **SMALL)
     assert len(calls) == 6 + 3        # steps 4, 5, 6 after the checkpoint at 4
-    whole, halves = (load_file(tmp_path / f"{n}.safetensors") for n in ("whole", "halves"))
-    assert all(torch.equal(whole[k], halves[k]) for k in whole)
+    assert same_weights(tmp_path / "whole.safetensors", tmp_path / "halves.safetensors")
     assert not (tmp_path / "halves.checkpoint").exists()
+
+
+def test_accumulated_parts_give_the_whole_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr("mrilab.diffusion.bf16", lambda device: False)
+    paths = [train([blobs()], (2, 4), tmp_path / f"{n}.safetensors", steps=5, accumulate=n, **SMALL) for n in (1, 4)]
+    one, four = (load_file(p) for p in paths)
+    assert all(torch.allclose(one[k].float(), four[k].float(), atol=1e-3) for k in one)
+    assert card(paths[0])["losses"]["mean"] == pytest.approx(card(paths[1])["losses"]["mean"], rel=1e-3)
+
+
+def command(tmp_path, out, *launcher, steps=40):
+    """The training command of a shell, small."""
+    volume = tmp_path / "blobs.h5"
+    if not volume.exists():
+        save_volume(volume, blobs())
+    options = (f"{volume} --voxel-size 2 4 --out {tmp_path / out} --steps {steps} --interval 4 --batch 4 --patch 16 "
+               "--widths 4 8 --threads 1")
+    return [sys.executable, *launcher, "-m", "mrilab", "train", *options.split()]
+
+
+def run(*args):
+    return subprocess.run(command(*args), check=True, capture_output=True, text=True,
+                          env=dict(os.environ, OMP_NUM_THREADS="1"))
+
+
+@pytest.mark.slow
+def test_kill_at_any_moment_and_the_same_command_goes_on(tmp_path):
+    run(tmp_path, "whole.safetensors")
+    for moment in (0.0, 0.02, 0.07):           # after a checkpoint was seen: before, within and after the next
+        checkpoint = tmp_path / "killed.checkpoint"
+        process = subprocess.Popen(command(tmp_path, "killed.safetensors"), stderr=subprocess.DEVNULL)
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        while process.poll() is None and (not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before):
+            time.sleep(0.002)
+        time.sleep(moment)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "finished before it could be killed"
+    run(tmp_path, "killed.safetensors")
+    assert card(tmp_path / "killed.json")["losses"] == card(tmp_path / "whole.json")["losses"]
+    assert same_weights(tmp_path / "whole.safetensors", tmp_path / "killed.safetensors")
+
+
+@pytest.mark.slow
+def test_two_processes_do_what_one_does(tmp_path):
+    run(tmp_path, "one.safetensors")
+    run(tmp_path, "two.safetensors", "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
+    assert card(tmp_path / "two.json")["processes"] == 2
+    assert card(tmp_path / "two.json")["losses"]["mean"] == pytest.approx(card(tmp_path / "one.json")["losses"]["mean"], rel=0.01)
+    one, two = (load_file(tmp_path / f"{n}.safetensors") for n in ("one", "two"))
+    moved = {k: v for k, v in one.items() if v.float().std() > 0}
+    # bfloat16 rounds two half batches otherwise than a whole one
+    assert all((one[k].float() - two[k].float()).norm() < 0.05 * one[k].float().norm() + 1e-2 for k in moved)
 
 
 def test_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path, monkeypatch):
@@ -107,10 +140,66 @@ def test_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path, monkey
     monkeypatch.setattr(training, "denoising_loss",
                         lambda *a: loss(*a) * (float("nan") if next(steps) == 3 else 1))
     with pytest.raises(FloatingPointError, match="loss is nan at step 3.*p.checkpoint"):
-        train([blobs()], (2, 2), tmp_path / "p.safetensors", steps=5, checkpoint_every=2, **SMALL)
+        train([blobs()], (2, 2), tmp_path / "p.safetensors", steps=7, interval=2, **SMALL)
     assert [p.name for p in tmp_path.iterdir()] == ["p.checkpoint"]
+    assert torch.load(tmp_path / "p.checkpoint", weights_only=True)["step"] == 2
 
 
-def test_no_training_volume():
+@contextlib.contextmanager
+def files_of_at_most(size):
+    """Every write beyond ``size`` bytes fails, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_full_disk_keeps_the_last_good_checkpoint(tmp_path):
+    args = ([blobs()], (2, 2), tmp_path / "p.safetensors")
+
+    def fill(step, prior):
+        if step == 4:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+    with files_of_at_most(resource.getrlimit(resource.RLIMIT_FSIZE)[0]), pytest.raises(OSError, match="p.checkpoint: could not"):
+        train(*args, steps=7, interval=2, callback=fill, **SMALL)
+    assert [p.name for p in tmp_path.iterdir()] == ["p.checkpoint"]
+    assert torch.load(tmp_path / "p.checkpoint", weights_only=True)["step"] == 2
+    with files_of_at_most(1000), pytest.raises(OSError):
+        save_prior(tmp_path / "q.safetensors", Prior(UNet((4, 8)), (1, 1)), {})
+    assert [p.name for p in tmp_path.iterdir()] == ["p.checkpoint"]
+    train(*args, steps=7, interval=2, **SMALL)
+
+
+def test_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
+    out, checkpoint = tmp_path / "p.safetensors", tmp_path / "p.checkpoint"
+    kept = tmp_path / "kept"
+
+    def keep(step, prior):
+        if step == 4:
+            kept.write_bytes(checkpoint.read_bytes())
+
+    train([blobs()], (2, 2), out, steps=6, interval=2, callback=keep, **SMALL)
+    with pytest.raises(FileExistsError, match="p.safetensors: there already"):
+        train([blobs()], (2, 2), out, steps=6, interval=2, **SMALL)
+    checkpoint = kept.rename(tmp_path / "other.checkpoint")
+    whole = checkpoint.read_bytes()
+    for changed, message in ((dict(SMALL, widths=(4, 16)), r"widths \[4, 8\], expected \[4, 16\]"),
+                             (dict(SMALL, seed=1), "seed 0, expected 1")):
+        with pytest.raises(ValueError, match=rf"other.checkpoint: found a run with {message}"):
+            train([blobs()], (2, 2), tmp_path / "other.safetensors", steps=6, interval=2, **changed)
+    checkpoint.write_bytes(whole[:-100])
+    with pytest.raises(ValueError, match="other.checkpoint: not a checkpoint of mrilab, or damaged"):
+        train([blobs()], (2, 2), tmp_path / "other.safetensors", steps=6, interval=2, **SMALL)
+    assert checkpoint.read_bytes() == whole[:-100]
+
+
+def test_bad_arguments(tmp_path):
+    with pytest.raises(ValueError, match="batch: found 4, expected a multiple of 1 processes times 3 parts"):
+        train([blobs()], (2, 2), tmp_path / "p.safetensors", accumulate=3, **SMALL)
+    with pytest.raises(ValueError, match="steps: found 0"):
+        train([blobs()], (2, 2), tmp_path / "p.safetensors", steps=0, **SMALL)
     with pytest.raises(ValueError, match="volumes: found none"):
-        Slices([], (1, 1))
+        train([], (2, 2), tmp_path / "p.safetensors", **SMALL)

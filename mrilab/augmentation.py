@@ -1,0 +1,247 @@
+"""Training slices: a few people's heads made into many, at the asked voxel sizes.
+
+A *head* is one training volume bent, recoloured, brought to some voxel size and given a phase. Making one
+takes seconds, cutting a patch from it microseconds, so each head serves for a while: :data:`POOL` heads are in
+use at a time, and every :data:`REFRESH` steps the oldest gives way to a new one. Head ``m`` and its patches
+follow from ``(seed, m)`` alone, so neither the number of worker processes, nor that of training processes,
+nor an interruption changes what a step sees.
+"""
+
+import itertools
+
+import numpy as np
+import torch
+from scipy import interpolate, ndimage
+
+from .diffusion import to_channels
+from .fourier import resample
+from .simulate import smooth_phase
+from .volumes import Volume, load_volume, volume_shape
+
+POOL = 16          # heads in use at a time
+REFRESH = 40       # steps between replacing one of them
+
+
+def deform(data, voxel_size, rng):
+    """Rotate a volume by up to about 10 degrees and bend it smoothly, by cubic splines.
+
+    The bending changes lengths by 2 % (standard deviation): a change of scale would be a change of voxel
+    size, and a prior that is to know one voxel size only must not see others.
+
+    Parameters
+    ----------
+    data : ndarray
+        ``(z, y, x)``.
+    voxel_size : tuple of float
+        In mm.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray
+        float32, same shape.
+    """
+    shape = np.array(data.shape)
+    size = np.array(voxel_size)[:, None, None, None]
+    centre = (shape[:, None, None, None] - 1) / 2
+    a, b, c = rng.normal(0, 0.06, 3)
+    rotation = np.array([[1, -a, b], [a, 1, -c], [-b, c, 1]])
+    rotation, _ = np.linalg.qr(rotation)                 # orthogonal, and close to it: keeps lengths
+    rotation = rotation * np.sign(np.diag(rotation))
+    r = (np.indices(data.shape, dtype=np.float32) - centre) * size
+    r = np.tensordot(rotation.astype(np.float32), r.astype(np.float32), axes=1)
+    extent = shape * np.array(voxel_size)
+    knots = np.maximum(4, np.ceil(extent / 40)).astype(int)
+    shift = 0.02 * (extent / knots).min()        # mm; the steepness is shift over knot distance
+    for axis in range(3):
+        r[axis] += _spline(rng.normal(0, shift, knots), data.shape)
+    return ndimage.map_coordinates(data, r / size + centre, order=3, output=np.float32, mode="constant")
+
+
+def _spline(values, shape):
+    """Values on a coarse grid as a cubic spline on a fine one. Separable: one axis at a time is fast."""
+    for n in shape:
+        k = len(values)
+        basis = ndimage.zoom(np.eye(k), (n / k, 1), order=3, grid_mode=True, mode="nearest")
+        values = np.tensordot(values, basis, ([0], [1]))        # the first axis becomes the last
+    return values
+
+
+def remap_intensity(data, rng):
+    """Pass intensities through a random smooth curve that keeps zero: gamma, then non-monotone bumps."""
+    peak = np.percentile(data, 99.5)
+    x = np.linspace(0, 1.5, 7)
+    bumps = rng.normal(0, 0.12, 7) * (rng.random() < 0.4)
+    y = x ** np.exp(rng.normal(0, 0.25)) + bumps
+    y[0] = 0
+    curve = interpolate.PchipInterpolator(x, y, extrapolate=True)
+    # values below zero are ringing of the deformation's splines
+    return np.maximum(curve(np.clip(data / peak, 0, 1.5)), 0).astype(np.float32)
+
+
+def draw_voxel_size(voxel_sizes, rng):
+    """Three voxel sizes in mm, log-uniform over a range; half of the time one size for all axes.
+
+    A tenth of the draws is at the lower end: it would otherwise have neighbours on one side only.
+
+    Examples
+    --------
+    >>> draw_voxel_size((2, 2), np.random.default_rng(0))
+    array([2., 2., 2.])
+    """
+    low, high = np.log(voxel_sizes)
+    size = np.exp(np.maximum(rng.uniform(low - (high - low) / 9, high, 3), low))
+    return size[:1].repeat(3) if rng.random() < 0.5 else size
+
+
+def augmented(volume, voxel_sizes, rng):
+    """One person's head as another person's at some voxel size.
+
+    Parameters
+    ----------
+    volume : Volume
+        Magnitude.
+    voxel_sizes : tuple of float
+        Smallest and largest voxel size in mm (:func:`draw_voxel_size`); an axis that is coarser stays as it is.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    image : Tensor
+        complex64 ``(z, y, x)``, 99th percentile of the magnitude about 1.
+    voxel_size : tuple of float
+    """
+    data = remap_intensity(deform(volume.data.numpy(), volume.voxel_size, rng), rng)
+    size = np.maximum(draw_voxel_size(voxel_sizes, rng), volume.voxel_size)
+    image = resample(torch.from_numpy(data), volume.voxel_size, tuple(size))
+    size = tuple(n * d / m for n, d, m in zip(data.shape, volume.voxel_size, image.shape))
+    # real scans differ in how much their phase varies: from not at all to twice the simulated one
+    phase = smooth_phase(image.shape, torch.Generator().manual_seed(int(rng.integers(2**62))))
+    image = image * torch.exp(2j * rng.random() * phase)
+    scale = torch.quantile(image.abs().flatten()[::7], 0.99)
+    return image / scale * float(np.exp(rng.normal(0, 0.1))), size
+
+
+def cut_patch(image, voxel_size, patch, rng):
+    """A random slice's random square: complex64 ``(patch, patch)`` and its in-plane voxel size.
+
+    A slice smaller than the patch is placed at random in a patch of zeros.
+    """
+    axis = rng.integers(3)
+    for _ in range(4):          # mostly tissue, now and then air
+        slice_ = image.select(axis, rng.integers(image.shape[axis]))
+        for a in (0, 1):
+            start = rng.integers(max(1, slice_.shape[a] - patch + 1))
+            slice_ = slice_.narrow(a, start, min(patch, slice_.shape[a]))
+        if slice_.abs().mean() > 0.1:
+            break
+    flips = [a for a in (0, 1) if rng.random() < 0.5]
+    slice_ = slice_.flip(flips) * np.exp(2j * np.pi * rng.random())
+    square = torch.zeros(patch, patch, dtype=torch.complex64)
+    top, left = (rng.integers(patch - n + 1) for n in slice_.shape)
+    square[top : top + slice_.shape[0], left : left + slice_.shape[1]] = slice_
+    return square, [d for a, d in enumerate(voxel_size) if a != axis]
+
+
+class Heads(torch.utils.data.Dataset):
+    """Head ``m`` as ``(m, patches, voxel sizes)``: all patches that will be cut from it.
+
+    Parameters
+    ----------
+    volumes : list
+        Volumes, paths or shipped names. A file is read each time its turn comes, so memory does not grow
+        with their number.
+    voxel_sizes : tuple of float
+        Smallest and largest voxel size in mm; equal for a fixed-resolution prior.
+    patch : int
+        Side of a patch in voxels.
+    patches : int
+        Patches of each head.
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        For no volume, a range that is none, or a volume of which no slice fills a patch.
+    """
+
+    def __init__(self, volumes, voxel_sizes, patch, patches, seed=0):
+        if not volumes:
+            raise ValueError("volumes: found none, expected at least one training volume")
+        if len(voxel_sizes) != 2 or not 0 < voxel_sizes[0] <= voxel_sizes[1]:
+            raise ValueError(f"voxel_sizes: found {voxel_sizes!r}, expected (smallest, largest) in mm")
+        for i, volume in enumerate(volumes):
+            shape = volume.data.shape if isinstance(volume, Volume) else volume_shape(volume)
+            if sorted(shape)[1] < patch:
+                name = f"volumes[{i}]" if isinstance(volume, Volume) else volume
+                raise ValueError(f"{name}: found shape {tuple(shape)}, expected two axes of {patch} voxels "
+                                 "or more; choose a smaller patch")
+        self.volumes, self.voxel_sizes, self.patch, self.patches, self.seed = volumes, voxel_sizes, patch, patches, seed
+
+    def __getitem__(self, number):
+        turn, place = divmod(number, len(self.volumes))
+        volume = self.volumes[np.random.default_rng([self.seed, 0, turn]).permutation(len(self.volumes))[place]]
+        if not isinstance(volume, Volume):
+            volume = load_volume(volume)
+        rng = np.random.default_rng([self.seed, 1, number])
+        image, size = augmented(volume, self.voxel_sizes, rng)
+        patches, sizes = zip(*(cut_patch(image, size, self.patch, rng) for _ in range(self.patches)))
+        return number, to_channels(torch.stack(patches)), torch.tensor(sizes, dtype=torch.float32)
+
+
+def batches(volumes, voxel_sizes, batch=8, patch=64, seed=0, begin=0, rank=0, ranks=1, workers=0, device="cpu"):
+    """Endless training batches, from step ``begin`` on.
+
+    Element ``j`` of a batch comes from head ``j % POOL`` of the pool, so training process ``rank`` of
+    ``ranks``, which takes every ``ranks``-th element, makes only the heads of its own elements.
+
+    Parameters
+    ----------
+    volumes, voxel_sizes, patch, seed
+        As for :class:`Heads`.
+    batch : int
+        Slices of a step, over all processes.
+    begin : int
+        First step.
+    workers : int
+        Processes that make heads ahead of time (:class:`torch.utils.data.DataLoader`).
+    device : str or torch.device
+        Where the patches are kept: ``POOL * REFRESH * batch`` of them at most,
+        each of ``8 * patch**2`` bytes (170 MB by default).
+
+    Yields
+    ------
+    slices : Tensor
+        float32 ``(batch / ranks, 2, patch, patch)``.
+    voxel_size : Tensor
+        ``(batch / ranks, 2)``, in mm.
+
+    Examples
+    --------
+    >>> from mrilab.simulate import head_phantom
+    >>> slices, size = next(batches([head_phantom((6, 6, 6))], (6, 12), batch=4, patch=16))
+    >>> slices.shape, size.shape
+    (torch.Size([4, 2, 16, 16]), torch.Size([4, 2]))
+    """
+    mine = range(rank, batch, ranks)
+    lanes = {j % POOL for j in mine}
+    share = -(-batch // POOL)               # patches of a head in a step
+    heads = Heads(volumes, voxel_sizes, patch, POOL * REFRESH * share, seed)
+    numbers = (m for m in itertools.count(begin // REFRESH) if m % POOL in lanes)
+    loader = torch.utils.data.DataLoader(heads, batch_size=None, sampler=numbers, num_workers=workers)
+
+    def generate():
+        made, pool, newest = iter(loader), {}, -1
+        for step in itertools.count(begin):
+            due = max(m for m in range(step // REFRESH, step // REFRESH + POOL) if m % POOL in lanes)
+            while newest < due:
+                newest, *parts = next(made)
+                pool[newest % POOL] = newest, *(part.to(device) for part in parts)
+            chosen = []
+            for j in mine:
+                number, slices, size = pool[j % POOL]
+                age = step - max(0, number - POOL + 1) * REFRESH
+                chosen.append((slices[age * share + j // POOL], size[age * share + j // POOL]))
+            yield tuple(torch.stack(part) for part in zip(*chosen))
+
+    return generate()
