@@ -111,7 +111,7 @@ class Prior(torch.nn.Module):
         return torch.cat([self(x, s, v) for x, s, v in zip(slices.split(count), sigma.split(count), sizes)])
 
     @torch.no_grad()
-    def sample(self, shape, steps=20, sigma_max=3.0, sigma_min=0.01, voxel_size=None, seed=0):
+    def sample(self, shape, steps=18, sigma_max=30.0, sigma_min=0.01, voxel_size=None, seed=0):
         """Draw slices from the prior: Heun's method on the probability-flow equation.
 
         Karras et al. 2022, Algorithm 1, with their noise levels (rho = 7); ``2 steps - 1`` evaluations.

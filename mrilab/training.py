@@ -284,7 +284,7 @@ def load_checkpoint(path, settings, device):
         state = torch.load(path, map_location=device, weights_only=True)
         found = state["settings"]
     except Exception as error:
-        raise ValueError(f"{path}: not a checkpoint of mrilab, or damaged: {error!r}; delete it to start anew") from None
+        raise ValueError(f"{path}: not a checkpoint, or damaged: {error!r}; delete it to start anew") from None
     for name, value in settings.items():
         if found.get(name) != value:
             raise ValueError(f"{path}: found a run with {name} {found.get(name)}, expected {value}; finish it with "

@@ -40,7 +40,7 @@ def test_training_learns_to_denoise(tmp_path):
     untrained = (Prior(UNet((4, 8)), (2, 2)).denoise(clean + noise, 0.2) - clean).std()
     assert trained < 0.8 * untrained < 0.8 * 0.2
     found = card(path)
-    assert {"voxel_sizes", "people", "steps", "hardware", "date", "sha256", "seconds", "images_per_second"} <= set(found)
+    assert {"voxel_sizes", "people", "steps", "hardware", "date", "sha256", "images_per_second"} <= set(found)
     assert found["losses"]["mean"][-1] < 0.8 * found["losses"]["mean"][0]
     assert [row["step"] for row in found["validation"]] == [150, 300]
     first, last = (row["loss"] for row in found["validation"])
@@ -108,7 +108,7 @@ def run(*args):
 @pytest.mark.slow
 def test_kill_at_any_moment_and_the_same_command_goes_on(tmp_path):
     run(tmp_path, "whole.safetensors")
-    for moment in (0.0, 0.02, 0.07):           # after a checkpoint was seen: before, within and after the next
+    for moment in (0.0, 0.05):                 # after a new checkpoint was seen
         checkpoint = tmp_path / "killed.checkpoint"
         process = subprocess.Popen(command(tmp_path, "killed.safetensors"), stderr=subprocess.DEVNULL)
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
@@ -127,7 +127,8 @@ def test_two_processes_do_what_one_does(tmp_path):
     run(tmp_path, "one.safetensors")
     run(tmp_path, "two.safetensors", "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
     assert card(tmp_path / "two.json")["processes"] == 2
-    assert card(tmp_path / "two.json")["losses"]["mean"] == pytest.approx(card(tmp_path / "one.json")["losses"]["mean"], rel=0.01)
+    curves = [card(tmp_path / f"{n}.json")["losses"]["mean"] for n in ("one", "two")]
+    assert curves[1] == pytest.approx(curves[0], rel=0.01)
     one, two = (load_file(tmp_path / f"{n}.safetensors") for n in ("one", "two"))
     moved = {k: v for k, v in one.items() if v.float().std() > 0}
     # bfloat16 rounds two half batches otherwise than a whole one
@@ -163,8 +164,9 @@ def test_full_disk_keeps_the_last_good_checkpoint(tmp_path):
         if step == 4:
             resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
-    with files_of_at_most(resource.getrlimit(resource.RLIMIT_FSIZE)[0]), pytest.raises(OSError, match="p.checkpoint: could not"):
-        train(*args, steps=7, interval=2, callback=fill, **SMALL)
+    with files_of_at_most(resource.getrlimit(resource.RLIMIT_FSIZE)[0]):
+        with pytest.raises(OSError, match="p.checkpoint: could not be written"):
+            train(*args, steps=7, interval=2, callback=fill, **SMALL)
     assert [p.name for p in tmp_path.iterdir()] == ["p.checkpoint"]
     assert torch.load(tmp_path / "p.checkpoint", weights_only=True)["step"] == 2
     with files_of_at_most(1000), pytest.raises(OSError):
@@ -191,7 +193,7 @@ def test_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match=rf"other.checkpoint: found a run with {message}"):
             train([blobs()], (2, 2), tmp_path / "other.safetensors", steps=6, interval=2, **changed)
     checkpoint.write_bytes(whole[:-100])
-    with pytest.raises(ValueError, match="other.checkpoint: not a checkpoint of mrilab, or damaged"):
+    with pytest.raises(ValueError, match="other.checkpoint: not a checkpoint, or damaged"):
         train([blobs()], (2, 2), tmp_path / "other.safetensors", steps=6, interval=2, **SMALL)
     assert checkpoint.read_bytes() == whole[:-100]
 
