@@ -118,6 +118,8 @@ class Acquisition:
         ``(dz, dy, dx)`` in mm.
     noise : float or None
         Standard deviation of the k-space noise, real and imaginary part each, if known.
+    info : dict
+        Free text about the scan, and ``affine``, 4 x 4 from voxel ``(x, y, z)`` to mm, where a file had it.
 
     Raises
     ------
@@ -138,6 +140,7 @@ class Acquisition:
     mask: torch.Tensor
     voxel_size: tuple
     noise: float | None = None
+    info: dict = field(default_factory=dict)
 
     def __post_init__(self):
         self.kspace = check_array(self.kspace, "kspace", 4, "(coils, z, y, x)").to(torch.complex64)
@@ -172,12 +175,22 @@ class Acquisition:
         if not 0 <= start < stop <= size:
             raise ValueError(f"start, stop: found {start}, {stop}, expected 0 <= start < stop <= {size}")
         kspace = fft3c(ifft3c(self.kspace, axes=(-1,))[..., start:stop], axes=(-1,))
-        return Acquisition(kspace, self.maps[..., start:stop], self.mask, self.voxel_size, self.noise)
+        return Acquisition(kspace, self.maps[..., start:stop], self.mask, self.voxel_size, self.noise,
+                           moved_affine(self.info, start))
 
     def to(self, device):
         """The same acquisition with its arrays on another device."""
         return Acquisition(self.kspace.to(device), self.maps.to(device), self.mask.to(device),
-                           self.voxel_size, self.noise)
+                           self.voxel_size, self.noise, self.info)
+
+
+def moved_affine(info, start):
+    """The info of a part that begins at position ``start`` along x."""
+    if info.get("affine") is None:
+        return dict(info)
+    affine = np.array(info["affine"], float)
+    affine[:3, 3] += start * affine[:3, 0]
+    return info | {"affine": affine}
 
 
 def check_maps_and_mask(maps, mask):
@@ -247,33 +260,15 @@ def atomic_path(path):
         Path(name).unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def _open_hdf5(path):
-    import h5py
-
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, RuntimeError) as error:
-        raise ValueError(f"{path}: not a readable HDF5 file (truncated or another format): {error}") from None
-
-
 def _read(path, names):
     """Arrays of the named data sets, and the attributes, of an HDF5 file."""
-    import h5py
+    from . import _hdf5
 
-    with _open_hdf5(path) as file:
-        for name in names:
-            if not isinstance(file.get(name), h5py.Dataset):
-                raise ValueError(f"{path}: found {sorted(file)}, expected a data set named {name!r}")
-            if file[name].dtype.kind not in "biufc":
-                raise ValueError(f"{path}: found {name!r} of type {file[name].dtype}, expected numbers")
+    with _hdf5.opened(path) as file, _hdf5.named(path):
+        found = [_hdf5.numbers(file, name) for name in names]
         if "voxel_size" not in file.attrs:
             raise ValueError(f"{path}: found attributes {sorted(file.attrs)}, expected 'voxel_size'")
-        return [torch.from_numpy(np.asarray(file[name])) for name in names], dict(file.attrs)
+        return [torch.from_numpy(np.asarray(data)) for data in found], dict(file.attrs)
 
 
 def save_volume(path, volume):
@@ -287,20 +282,23 @@ def save_volume(path, volume):
             file.attrs[key] = value
 
 
-def load_volume(name_or_path):
-    """Read a :class:`Volume` from an HDF5 file, or a shipped one by its name.
+def load_volume(name_or_path, phase=None):
+    """Read a :class:`Volume` from an HDF5 or NIfTI file, or a shipped one by its name.
 
     Integer data carry an attribute ``scale``; the values returned are ``data * scale``.
 
     Parameters
     ----------
     name_or_path : str or Path
-        A name from :func:`mrilab.datasets.list_datasets`, or a file written by :func:`save_volume`.
+        A name from :func:`mrilab.datasets.list_datasets`, a file written by :func:`save_volume`, or NIfTI
+        (:func:`mrilab.nifti.load_nifti`).
+    phase : str or Path, optional
+        NIfTI file with the phase that belongs to a NIfTI magnitude.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        No such file; not HDF5, truncated, or without ``data`` or ``voxel_size``; a wrong checksum.
+        No such file; not HDF5 or NIfTI, truncated, or without ``data`` or ``voxel_size``; a wrong checksum.
 
     Examples
     --------
@@ -310,6 +308,10 @@ def load_volume(name_or_path):
     from .datasets import locate
 
     path = locate(name_or_path, "volume")
+    if _is_nifti(path) or phase is not None:
+        from .nifti import load_nifti
+
+        return load_nifti(path, phase)
     (data,), info = _read(path, ["data"])
     voxel_size, scale = info.pop("voxel_size"), info.pop("scale", None)
     try:
@@ -329,10 +331,22 @@ def volume_shape(name_or_path):
     from .datasets import locate
 
     path = locate(name_or_path, "volume")
-    with _open_hdf5(path) as file:
-        if "data" not in file or file["data"].ndim != 3:
-            raise ValueError(f"{path}: found {sorted(file)}, expected a data set named 'data' with axes (z, y, x)")
-        return file["data"].shape
+    if _is_nifti(path):
+        from .nifti import nifti_shape
+
+        return nifti_shape(path)[0]
+    from . import _hdf5
+
+    with _hdf5.opened(path) as file:
+        data = _hdf5.numbers(file, "data")
+        if data.ndim != 3:
+            raise ValueError(f"{path}: found 'data' of shape {data.shape}, expected axes (z, y, x)")
+        return data.shape
+
+
+def _is_nifti(path):
+    """NIfTI is told by its name: its magic number lies deep in the file, and often compressed."""
+    return str(path).endswith((".nii", ".nii.gz"))
 
 
 def save_acquisition(path, acquisition):
@@ -345,10 +359,21 @@ def save_acquisition(path, acquisition):
         file.attrs["voxel_size"] = acquisition.voxel_size
         if acquisition.noise is not None:
             file.attrs["noise"] = acquisition.noise
+        for key, value in acquisition.info.items():
+            file.attrs[key] = value
 
 
-def load_acquisition(path):
+def load_acquisition(path, readout=None):
     """Read an :class:`Acquisition` written by :func:`save_acquisition`.
+
+    Raw scans of other formats become one by :func:`mrilab.preprocess.prepare`.
+
+    Parameters
+    ----------
+    path : str or Path
+    readout : tuple of int, optional
+        First and last (not included) position along x to read: as :meth:`Acquisition.readout_block`, but one
+        coil at a time, so that no more than that part need fit into memory.
 
     Raises
     ------
@@ -364,9 +389,19 @@ def load_acquisition(path):
     >>> load_acquisition(path).voxel_size
     (1.0, 1.0, 2.0)
     """
-    arrays, info = _read(path, ["kspace", "maps", "mask"])
-    noise = info.get("noise")
+    if readout is not None:
+        from . import _hdf5
+        from .formats import open_scan
+
+        kspace = open_scan(path).read(*readout)
+        with _hdf5.opened(path) as file:
+            maps = torch.from_numpy(_hdf5.numbers(file, "maps")[..., slice(*readout)])
+        (mask,), info = _read(path, ["mask"])
+        arrays, info = [kspace, maps, mask], moved_affine(info, readout[0])
+    else:
+        arrays, info = _read(path, ["kspace", "maps", "mask"])
+    voxel_size, noise = info.pop("voxel_size"), info.pop("noise", None)
     try:
-        return Acquisition(*arrays, info["voxel_size"], None if noise is None else float(noise))
+        return Acquisition(*arrays, voxel_size, None if noise is None else float(noise), info)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

@@ -1,0 +1,170 @@
+"""NIfTI volumes, magnitude or complex, and pairs of magnitude and phase; the place in the scanner is kept.
+
+nibabel reads and writes. Whatever order a file stores, the array comes out with z up, y to the front and x
+to the right, as everywhere in mrilab, and the affine of that order in ``info["affine"]``; written back, a
+viewer shows it where it was.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import _hdf5
+from .volumes import Volume, atomic_path
+
+
+def _open(path):
+    """The image and its size as the file claims it, checked against the bytes that are there."""
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        image = nibabel.load(path)
+    except ImageFileError as error:
+        raise ValueError(f"{path}: not a readable NIfTI file: {error}") from None
+    if not isinstance(image, (nibabel.Nifti1Image, nibabel.Nifti1Pair)):
+        raise ValueError(f"{path}: found {type(image).__name__}, expected NIfTI")
+    shape = image.shape
+    if len(shape) < 3 or any(n != 1 for n in shape[3:]) or not all(n > 0 for n in shape):
+        raise ValueError(f"{path}: found shape {shape}, expected one volume of three axes")
+    dtype = image.get_data_dtype()
+    if dtype.kind not in "biufc":
+        raise ValueError(f"{path}: found values of type {dtype}, expected numbers")
+    stored = Path(image.file_map["image"].filename or path).stat().st_size
+    claimed = dtype.itemsize * math.prod(shape) + int(getattr(image.dataobj, "offset", 0))
+    if claimed > stored * (_hdf5.RATIO if path.suffix == ".gz" else 1):
+        raise ValueError(f"{path}: found {stored} bytes, expected {claimed} as its header claims: not a whole file")
+    if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-9:
+        raise ValueError(f"{path}: found the affine {image.affine[:3].tolist()}, expected one that can be inverted")
+    return image
+
+
+def nifti_shape(path):
+    """Matrix ``(z, y, x)`` and voxel size of a NIfTI file, from its header alone."""
+    import nibabel
+
+    with _hdf5.named(path):
+        image = _open(path)
+        order = nibabel.io_orientation(image.affine)
+        sizes = nibabel.affines.voxel_sizes(image.affine)
+        axes = [int(np.flatnonzero(order[:, 0] == a)[0]) for a in (2, 1, 0)]
+        return tuple(int(image.shape[a]) for a in axes), tuple(float(sizes[a]) for a in axes)
+
+
+def load_nifti(path, phase=None, slices=None):
+    """Read a volume from ``.nii`` or ``.nii.gz``.
+
+    Parameters
+    ----------
+    path : str or Path
+    phase : str or Path, optional
+        File with the phase that belongs to the magnitude in ``path``: radians, or the whole numbers from -4096
+        or 0 to 4095 that scanners write for a full turn.
+    slices : tuple of int, optional
+        First and last (not included) axial slice, z, to read; of an uncompressed file only that part is read.
+
+    Returns
+    -------
+    Volume
+        float32, or complex64 for complex data and pairs; ``info["affine"]`` maps voxel ``(x, y, z)`` to mm.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        No such file; not NIfTI, truncated, not one volume; magnitude and phase that differ in shape or place.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "image.nii.gz"
+    >>> save_nifti(path, Volume(torch.rand(4, 5, 6), (3, 2, 1)))
+    >>> load_nifti(path).voxel_size
+    (3.0, 2.0, 1.0)
+    """
+    import nibabel
+
+    with _hdf5.named(path):
+        image = _open(path)
+        if image.ndim > 3:
+            image = image.slicer[(..., *[0] * (image.ndim - 3))]
+        if slices is not None:
+            order = nibabel.io_orientation(image.affine)
+            axis = int(np.flatnonzero(order[:, 0] == 2)[0])
+            start, stop = slices
+            size = image.shape[axis]
+            if not 0 <= start < stop <= size:
+                raise ValueError(f"slices: found {slices}, expected 0 <= first < last <= {size}")
+            if order[axis, 1] < 0:
+                start, stop = size - stop, size - start
+            image = image.slicer[tuple(slice(start, stop) if a == axis else slice(None) for a in range(3))]
+        image = nibabel.as_closest_canonical(image)
+        dtype = image.get_data_dtype()
+        values = np.asanyarray(image.dataobj).astype(np.complex64 if dtype.kind == "c" else np.float32)
+        affine = image.affine
+        sizes = tuple(float(d) for d in nibabel.affines.voxel_sizes(affine)[::-1])
+        data = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 1, 0)))
+        if phase is not None:
+            other = load_nifti(phase, slices=slices)
+            if other.data.shape != data.shape or not np.allclose(other.info["affine"], affine, atol=1e-3):
+                raise ValueError(f"{phase}: found a phase image of shape {tuple(other.data.shape)} in another place or "
+                                 f"size than the magnitude, {tuple(data.shape)}, expected the same")
+            data = torch.polar(data.float(), _radians(other.data, phase))
+        return Volume(data, sizes, {"affine": affine, "source": Path(path).name})
+
+
+def _radians(values, path):
+    """Phase in radians, from radians or from a scanner's whole numbers."""
+    low, high = values.min().item(), values.max().item()
+    if -3.2 <= low and high <= 3.2 and not (values == values.round()).all():
+        return values.float()
+    if -4096 <= low and high <= 4096:
+        return values * (math.pi / 4096) if low < 0 else values * (2 * math.pi / 4096) - math.pi
+    raise ValueError(f"{path}: found phase values from {low:g} to {high:g}, expected radians or whole numbers from "
+                     "-4096 or 0 to 4095")
+
+
+def phase_path(path):
+    """Where :func:`save_nifti` puts the phase of a complex volume: ``image.nii.gz`` to ``image_phase.nii.gz``.
+
+    Examples
+    --------
+    >>> phase_path("image.nii.gz").name
+    'image_phase.nii.gz'
+    """
+    path = Path(path)
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    return path.with_name(f"{stem}_phase{path.name[len(stem):]}")
+
+
+def save_nifti(path, volume):
+    """Write a volume; a complex one as a pair, magnitude and phase in radians (:func:`phase_path`).
+
+    The affine is ``info["affine"]`` if it is there, and else puts the middle of the volume at the origin.
+    """
+    import nibabel
+
+    if not str(path).endswith((".nii", ".nii.gz")):
+        raise ValueError(f"path: found {str(path)!r}, expected a name ending in .nii or .nii.gz")
+    affine = volume.info.get("affine")
+    if affine is None:
+        sizes = np.array(volume.voxel_size[::-1])
+        affine = np.diag([*sizes, 1.0])
+        affine[:3, 3] = [-d * (n // 2) for d, n in zip(sizes, volume.data.shape[::-1])]
+    data = volume.data.detach().cpu()
+    images = {path: data} if not data.is_complex() else {path: data.abs(), phase_path(path): data.angle()}
+    for target, values in images.items():
+        image = nibabel.Nifti1Image(values.numpy().transpose(2, 1, 0), np.asarray(affine, float))
+        image.header.set_xyzt_units("mm")
+        # atomic_path keeps only the last ending, and nibabel compresses by the whole name
+        with atomic_path(Path(target)) as temporary:
+            named = temporary.with_name(temporary.stem + "".join(Path(target).suffixes[-2:]))
+            try:
+                nibabel.save(image, named)
+                named.replace(temporary)
+            finally:
+                named.unlink(missing_ok=True)
