@@ -1,0 +1,284 @@
+"""From a raw scan to an :class:`~mrilab.volumes.Acquisition`: :func:`prepare` takes every step in turn.
+
+1. Readout oversampling is cropped away, in image space, as x is fully sampled.
+2. Pre-whitening: with a noise measurement, coils are mixed so that their noise is independent and equal.
+3. Coil compression: fewer virtual coils, the strongest directions of the signal.
+4. Sensitivity maps from the fully sampled centre, estimated on a coarse grid, for they are smooth.
+5. Intensities are scaled: the 99th percentile of the image becomes 1, as priors expect.
+
+Partial Fourier needs no step: what was not measured is zero in k-space and False in the mask.
+"""
+
+import math
+
+import numpy as np
+import torch
+
+from .classical import cg_sense
+from .coils import espirit_maps
+from .formats import Scan, open_scan
+from .fourier import fft3c, ifft3c, resize_centred
+from .metrics import percentile
+from .volumes import Acquisition, moved_affine
+
+CHUNK = 2**30               # bytes of k-space held at a time while the coarse copy is made
+
+
+def prepare(scan, coils=None, readout=None, voxel_size=None, maps=None, calibration=None, whiten=True, grid=48):
+    """An acquisition ready to reconstruct, from a raw scan.
+
+    Parameters
+    ----------
+    scan : str, Path or Scan
+        A file of any format that :mod:`mrilab.formats` reads.
+    coils : int, optional
+        Compress to this many virtual coils.
+    readout : tuple of int, optional
+        First and last (not included) position along x, of those inside the prescribed field of view. Only this
+        part is read and returned; maps and scale still come from the whole scan.
+    voxel_size : tuple of float, optional
+        ``(dz, dy, dx)`` in mm, if the file does not say or says it wrongly.
+    maps : Tensor, optional
+        complex64 ``(coils, z, y, x)`` on the grid without oversampling; estimated if not given.
+    calibration : int, optional
+        Side of the fully sampled central block for ESPIRiT; the largest up to 24 if not given. Where there is
+        none of 8 or more, the maps are low-resolution images over their root sum of squares.
+    whiten : bool
+        Use the noise measurement, if the file has one.
+    grid : int
+        The maps are estimated on at most this many points along each axis. ESPIRiT takes coils squared times
+        this cubed times 8 bytes.
+
+    Returns
+    -------
+    Acquisition
+        ``noise`` is known from the whitening, or estimated at the edge of k-space; ``info`` records every step,
+        ``scale`` among them: multiply an image by it to get back to the file's own units.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`~mrilab.formats.open_scan`; more virtual coils than coils; maps of another shape.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from mrilab.mrd import save_ismrmrd
+    >>> from mrilab.simulate import head_phantom, simulate_acquisition
+    >>> acq, truth = simulate_acquisition(head_phantom((8, 8, 8)), acceleration=2)
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "scan.h5"
+    >>> save_ismrmrd(path, acq.kspace, acq.mask, acq.voxel_size)
+    >>> ready = prepare(path, coils=6)
+    >>> ready.kspace.shape, ready.voxel_size
+    (torch.Size([6, 21, 27, 21]), (8.0, 8.0, 8.0))
+    """
+    scan = scan if isinstance(scan, Scan) else open_scan(scan, voxel_size)
+    depth, height, size = scan.shape
+    first = size // 2 - scan.wanted // 2
+    start, stop = (0, scan.wanted) if readout is None else readout
+    if not 0 <= start < stop <= scan.wanted:
+        raise ValueError(f"readout: found {readout}, expected 0 <= first < last <= {scan.wanted}")
+    info = {"format": scan.format, "oversampling": size / scan.wanted}
+
+    mixing = torch.eye(scan.coils, dtype=torch.complex64)
+    if whiten and scan.noise is not None and scan.noise.shape[1] > 4 * scan.coils:
+        mixing = whitening_matrix(scan.noise)
+        info["whitened"] = True
+    coarse = _coarse(scan, first, grid)
+    mask_low = _resize_mask(scan.mask, coarse.shape[1:3])
+    if coils is not None:
+        mixing = compression_matrix(_mix(mixing, coarse), coils) @ mixing
+        info["compressed"] = f"{scan.coils} to {coils} coils"
+    coarse = _mix(mixing, coarse)
+    if maps is None:
+        low_maps, info["maps"] = estimate_maps(coarse, mask_low, calibration)
+        shape = (depth, height, scan.wanted)
+        maps = interpolate_maps(low_maps, shape, start, stop)
+    else:
+        if tuple(maps.shape) != (scan.coils, depth, height, scan.wanted):
+            raise ValueError(f"maps: found shape {tuple(maps.shape)}, expected "
+                             f"{(scan.coils, depth, height, scan.wanted)}")
+        low_maps = interpolate_maps(_mix(mixing, maps), tuple(coarse.shape[1:]))
+        maps = _mix(mixing, maps[..., start:stop])
+        norm = torch.linalg.vector_norm(maps, dim=0)
+        maps = maps / norm.clamp_min(1e-6 * norm.max())
+        info["maps"] = "given"
+
+    low = Acquisition(coarse, low_maps, mask_low, scan.voxel_size)
+    scale = percentile(cg_sense(low, iterations=10, progress=False).image, 0.99)
+    scale *= math.sqrt(depth * height * scan.wanted / math.prod(coarse.shape[1:]))
+    if not scale > 0:
+        raise ValueError("kspace: found an image of zeros, expected a measurement")
+    kspace = _mix(mixing / scale, scan.read(first + start, first + stop))
+    noise = 1 / scale if "whitened" in info else estimate_noise(kspace, scan.mask)
+    if scan.affine is not None:
+        info["affine"] = moved_affine({"affine": scan.affine}, first + start)["affine"]
+    info["scale"] = scale
+    return Acquisition(kspace, maps, scan.mask, scan.voxel_size, noise, info)
+
+
+def whitening_matrix(noise):
+    """The matrix that makes the noise of the coils independent, with standard deviation 1 (real, imaginary each).
+
+    ``W`` with ``W C W^H = 2`` for the covariance ``C`` of the complex samples: the inverse of its Cholesky factor
+    (Pruessmann et al., MRM 46:638, 2001).
+
+    Parameters
+    ----------
+    noise : Tensor
+        complex ``(coils, samples)``.
+
+    Returns
+    -------
+    Tensor
+        complex64 ``(coils, coils)``.
+
+    Examples
+    --------
+    >>> noise = 3 * torch.randn(2, 4000, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    >>> (whitening_matrix(noise) @ noise).real.std(dim=1).round(decimals=1)
+    tensor([1., 1.])
+    """
+    samples = noise.to(torch.complex128)
+    covariance = samples @ samples.mH / samples.shape[1]
+    try:
+        factor = torch.linalg.cholesky(covariance)
+    except torch.linalg.LinAlgError:
+        raise ValueError("noise: found coils whose noise is zero or the same, expected independent coils") from None
+    identity = torch.eye(len(factor), dtype=factor.dtype)
+    return (2**0.5 * torch.linalg.solve_triangular(factor, identity, upper=False)).to(torch.complex64)
+
+
+def compression_matrix(kspace, coils):
+    """The strongest directions of the signal in coil space, as orthonormal rows (Huang et al., MRI 26:133, 2008).
+
+    Parameters
+    ----------
+    kspace : Tensor
+        complex64 ``(coils, z, y, x)``; its centre is enough.
+    coils : int
+        Virtual coils to keep.
+
+    Returns
+    -------
+    Tensor
+        complex64 ``(virtual coils, coils)``; noise that was white stays so.
+    """
+    if not 1 <= coils <= len(kspace):
+        raise ValueError(f"coils: found {coils}, expected 1 to {len(kspace)}, the number of coils measured")
+    samples = kspace.flatten(1).to(torch.complex128)
+    _, vectors = torch.linalg.eigh(samples @ samples.mH)            # ascending
+    return vectors.flip(1)[:, :coils].mH.to(torch.complex64)
+
+
+def remove_oversampling(kspace, wanted):
+    """Keep the middle ``wanted`` positions along x, in image space.
+
+    Examples
+    --------
+    >>> remove_oversampling(torch.ones(1, 2, 2, 16, dtype=torch.complex64), 8).shape
+    torch.Size([1, 2, 2, 8])
+    """
+    size = kspace.shape[-1]
+    if not 1 <= wanted <= size:
+        raise ValueError(f"wanted: found {wanted}, expected 1 to {size}, the readout positions")
+    first = size // 2 - wanted // 2
+    return fft3c(ifft3c(kspace, axes=(-1,))[..., first:first + wanted], axes=(-1,))
+
+
+def calibration_side(mask, largest=24):
+    """Side of the largest square around the centre of a mask that is fully measured.
+
+    Examples
+    --------
+    >>> from mrilab.sampling import poisson_disc_mask
+    >>> calibration_side(poisson_disc_mask((64, 64), 4, calibration=12)) >= 12
+    True
+    """
+    for side in range(min(largest, *mask.shape), 0, -1):
+        rows, columns = (slice(n // 2 - side // 2, n // 2 - side // 2 + side) for n in mask.shape)
+        if mask[rows, columns].all():
+            return side
+    return 0
+
+
+def estimate_maps(kspace, mask, calibration=None):
+    """Sensitivities from the centre of k-space: ESPIRiT, or low-resolution images where the centre is too small.
+
+    Returns
+    -------
+    Tensor, str
+        complex64 ``(coils, z, y, x)``, and what was done.
+    """
+    measured = (kspace != 0).any(0)                                 # a partial echo is cut along x as well
+    whole = measured | ~mask[..., None]
+    x = whole.all(0).all(0).nonzero().flatten()
+    half = int(min(kspace.shape[-1] // 2 - x.min(), x.max() + 1 - kspace.shape[-1] // 2)) if len(x) else 0
+    side = min(calibration_side(mask, calibration or 24), 2 * half, kspace.shape[-1])
+    if calibration and side < calibration:
+        raise ValueError(f"calibration: found {calibration}, expected a fully measured block of that side; the "
+                         f"largest here is {side}")
+    if len(kspace) == 1:
+        return torch.ones_like(kspace), "one coil: sensitivity 1"
+    if side >= 8:
+        return espirit_maps(kspace, calibration=side, kernel=min(6, side // 2)), f"ESPIRiT from a block of {side}"
+    low = kspace
+    for axis, n in zip((-3, -2, -1), kspace.shape[1:]):
+        window = torch.exp(-0.5 * ((torch.arange(n) - n // 2) / 4.0) ** 2)
+        low = low * window.reshape([-1 if a == axis else 1 for a in (-4, -3, -2, -1)])
+    images = ifft3c(low)
+    norm = torch.linalg.vector_norm(images, dim=0)
+    return images / norm.clamp_min(0.02 * norm.max()), "low-resolution images: no fully sampled centre of 8 or more"
+
+
+def interpolate_maps(maps, shape, start=0, stop=None):
+    """Smooth maps on another grid over the same field of view, positions ``start`` to ``stop`` along x.
+
+    Linear between points; the squares sum to 1 again where there were maps, to 0 elsewhere.
+    """
+    positions = [(np.arange(n) - n // 2) / n for n in shape]
+    positions[2] = positions[2][start:stop]
+    for old, new in zip(maps.shape[1:], positions):
+        points = (np.arange(old) - old // 2) / old
+        weights = np.stack([np.interp(new, points, row) for row in np.eye(old)], 1)
+        maps = torch.tensordot(maps, torch.from_numpy(weights).to(maps.dtype), ([1], [1]))   # z; then y, then x
+    norm = torch.linalg.vector_norm(maps, dim=0)
+    return torch.where(norm > 0.4, maps / norm.clamp_min(0.4), 0)
+
+
+def estimate_noise(kspace, mask):
+    """Standard deviation of the noise, real and imaginary part each, at the outer end of the readout.
+
+    As :func:`mrilab.variational.noise_level`, without the zeros that a partial echo leaves. Signal makes it too
+    high, never too low.
+    """
+    measured = kspace[:, mask]
+    edge = max(1, measured.shape[-1] // 8)
+    outer = torch.cat([measured[..., :edge], measured[..., -edge:]], dim=-1).abs()
+    outer = outer[outer > 0]
+    return float(outer.median() / 1.1774) if len(outer) else 0.0
+
+
+def _mix(matrix, kspace):
+    """Coils mixed by a matrix, a slab at a time."""
+    out = torch.empty(len(matrix), *kspace.shape[1:], dtype=torch.complex64)
+    for i in range(kspace.shape[1]):
+        out[:, i] = torch.tensordot(matrix, kspace[:, i], ([1], [0]))
+    return out
+
+
+def _coarse(scan, first, grid):
+    """The centre of k-space, at most ``grid`` points along each axis, of a scan read a part at a time."""
+    depth, height, _ = scan.shape
+    step = max(1, CHUNK // (8 * scan.coils * depth * height))
+    parts, last = [], first + scan.wanted
+    for i in range(first, last, step):
+        part = scan.read(i, min(i + step, last))
+        part = resize_centred(part, (min(depth, grid), min(height, grid), part.shape[-1]))
+        parts.append(ifft3c(part, axes=(-1,)))
+    kspace = fft3c(torch.cat(parts, -1), axes=(-1,))
+    return resize_centred(kspace, (*kspace.shape[1:3], min(scan.wanted, grid)))
+
+
+def _resize_mask(mask, shape):
+    return resize_centred(mask[None, ..., None].float(), (*shape, 1))[0, ..., 0].bool()
