@@ -2,6 +2,7 @@
 #   make book      build the book, chapters executed on the shipped data: _build/html/index.html
 #   make test      everything that must pass
 #   make chapters  execute the chapters in place, storing their outputs (make chapters NAME=01_forward_model)
+#   make results   measure again what the book shows from data/results (an hour)
 #   make address   write the repository's address everywhere (make address URL=https://github.com/OWNER/NAME)
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,7 +12,7 @@ READY := .venv/ready
 export TQDM_DISABLE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: env book test lint browser chapters address clean
+.PHONY: env book test lint browser chapters results address clean
 
 env: $(READY)
 
@@ -56,6 +57,9 @@ browser:
 
 chapters: $(READY)
 	$(BIN)/python tools/execute.py $(NAME)
+
+results: $(READY)
+	cd data && for script in denoise cost tune compare; do TQDM_DISABLE= ../$(BIN)/python $$script.py || exit 1; done
 
 address: $(READY)
 	$(BIN)/python tools/address.py $(URL)
