@@ -23,8 +23,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from .augmentation import batches
-from .datasets import sha256
-from .diffusion import Prior, denoising_loss, to_channels
+from .datasets import locate, sha256
+from .diffusion import Prior, denoising_loss, load_prior, to_channels
 from .metrics import percentile
 from .simulate import smooth_phase
 from .unet import UNet
@@ -59,8 +59,8 @@ def average(averaged, current, count):
 
 
 def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 32, 64, 128, 128), conditioned=False,
-          learning_rate=1e-3, seed=0, device="cpu", workers=0, accumulate=1, validation=None, interval=500,
-          people=(), progress=True, callback=None):
+          learning_rate=1e-3, seed=0, initial=None, device="cpu", workers=0, accumulate=1, validation=None,
+          interval=500, people=(), progress=True, callback=None):
     """Train a prior on slices of ``volumes`` and write it to ``out``.
 
     Adam with a warm-up and a cosine to zero, gradient norm clipped to 1, an exponential moving average of the
@@ -78,6 +78,8 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
         it holds the state: the same call goes on where it was stopped.
     steps, batch, patch, widths, conditioned, learning_rate, seed
         Training budget and network. ``batch`` counts the slices of a step over all processes.
+    initial : str or Path, optional
+        A prior, shipped or a file, whose weights to start from: it must have the same network. Without it, random ones.
     device : str or torch.device
     workers : int
         Processes that prepare training heads, for each training process.
@@ -132,9 +134,16 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
         torch.cuda.set_device(device)
 
     settings = dict(voxel_sizes=[float(v) for v in voxel_sizes], conditioned=conditioned, widths=list(widths),
-                    steps=steps, batch=batch, patch=patch, learning_rate=learning_rate, seed=seed)
+                    steps=steps, batch=batch, patch=patch, learning_rate=learning_rate, seed=seed,
+                    initial=initial and sha256(locate(initial, "prior")))
     torch.manual_seed(seed)
     prior = Prior(UNet(widths, 3 if conditioned else 1), voxel_sizes, conditioned=conditioned)
+    if initial:
+        source = load_prior(initial)
+        if (source.net.widths, source.conditioned) != (prior.net.widths, conditioned):
+            raise ValueError(f"initial: found a prior with widths {source.net.widths}, conditioned "
+                             f"{source.conditioned}, expected {prior.net.widths}, {conditioned}")
+        prior.net.load_state_dict(source.net.state_dict())
     prior = prior.to(device, memory_format=torch.channels_last).train()
     ema = AveragedModel(prior, multi_avg_fn=average)
     optimizer = torch.optim.Adam(prior.parameters(), learning_rate, betas=(0.9, 0.99))

@@ -198,6 +198,16 @@ def test_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
     assert checkpoint.read_bytes() == whole[:-100]
 
 
+def test_training_goes_on_from_another_prior(tmp_path):
+    first = train([blobs()], (2, 2), tmp_path / "first.safetensors", steps=3, **SMALL)
+    second = tmp_path / "second.safetensors"
+    train([blobs()], (2, 4), second, steps=1, learning_rate=1e-9, initial=first, **SMALL)
+    assert same_weights(first, second)
+    assert card(second)["initial"] == card(first)["sha256"] and card(first)["initial"] is None
+    with pytest.raises(ValueError, match=r"initial: found a prior with widths \(4, 8\)"):
+        train([blobs()], (2, 2), tmp_path / "third.safetensors", initial=first, **dict(SMALL, widths=(4, 16)))
+
+
 def test_bad_arguments(tmp_path):
     with pytest.raises(ValueError, match="batch: found 4, expected a multiple of 1 processes times 3 parts"):
         train([blobs()], (2, 2), tmp_path / "p.safetensors", accumulate=3, **SMALL)
