@@ -1,9 +1,13 @@
 """Fill book/_vendor from node_modules and the anywidget wheel, so that the built book needs no CDN.
 
-book/_ext/offline.py puts the two folders on the pages: widgets/ (ipywidgets and anywidget) and mathjax/.
+book/_ext/offline.py puts the folders on the pages: widgets/ (ipywidgets and anywidget), mathjax/, and ort/
+(onnxruntime, which a page loads when the reader asks for the network). networks/ beside them is that extension's own.
 """
 
+import base64
+import json
 import shutil
+import zlib
 from pathlib import Path
 
 import anywidget
@@ -41,7 +45,19 @@ def copy_mathjax(out):
         shutil.copytree(source / part, out / part)
 
 
+def copy_runtime(out):
+    """onnxruntime for WebAssembly as one script, compressed: 14 MB become 5, and it loads from a file as well."""
+    source = NODE / "onnxruntime-web/dist"
+    parts = {"code": "ort.wasm.bundle.min.mjs", "wasm": "ort-wasm-simd-threaded.wasm"}
+    packed = {part: base64.b64encode(zlib.compress((source / name).read_bytes(), 9)).decode()
+              for part, name in parts.items()}
+    out.mkdir(parents=True)
+    (out / "runtime.js").write_text(f"window.mrilabRuntime = {json.dumps(packed)};\n")
+
+
 if __name__ == "__main__":
-    shutil.rmtree(VENDOR, ignore_errors=True)
+    for folder in ("widgets", "mathjax", "ort"):
+        shutil.rmtree(VENDOR / folder, ignore_errors=True)
     copy_widgets(VENDOR / "widgets")
     copy_mathjax(VENDOR / "mathjax")
+    copy_runtime(VENDOR / "ort")

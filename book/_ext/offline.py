@@ -5,12 +5,18 @@ to ``book/_static``: jupyter-book puts every script found there on every page, w
 """
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+from docutils import nodes
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 
+EXPORT = Path(__file__).parents[2] / "tools/export_onnx.py"
 VENDOR = Path(__file__).parents[1] / "_vendor"
 STATIC = Path(__file__).parent / "static"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 logger = logging.getLogger(__name__)
 
 
@@ -24,14 +30,35 @@ def configure(app, config):
     if not (VENDOR / "widgets/embed-amd.js").exists():
         logger.info("book/_vendor is empty (no npm at set-up): widgets and formulas will need a public CDN")
         return
+    export = subprocess.run([sys.executable, EXPORT, VENDOR / "networks"], capture_output=True, text=True)
+    if export.returncode:
+        logger.warning("the priors could not be brought to the browser:\n%s", export.stderr)
     config.html_static_path.append(str(VENDOR))
     config.mathjax_path = "mathjax/tex-mml-chtml.js"
     # on pages with widgets only; the order matters
     config.nb_ipywidgets_js = {
+        "networks/index.js": {},
         "widgets/require-config.js": {},
         "widgets/require.js": {},
         "widgets/embed-amd.js": {"data-jupyter-widgets-cdn": "about:blank#"},
     }
+
+
+class KeepStills(SphinxPostTransform):
+    """A widget's first view as a figure below it: what a page shows until its script has drawn, or if it cannot.
+
+    myst-nb takes the best of an output's forms and drops the others; this runs before it and copies the picture out.
+    """
+
+    default_priority = 3
+
+    def run(self, **kwargs):
+        for bundle in list(self.document.findall(nodes.container)):
+            forms = {form.get("mime_type"): form for form in bundle.children if isinstance(form, nodes.container)}
+            if bundle.get("nb_element") == "mime_bundle" and {WIDGET, "image/png"} <= set(forms):
+                still = nodes.container(classes=["mri-still"])
+                still += [child.deepcopy() for child in forms["image/png"].children]
+                bundle.parent.insert(bundle.parent.index(bundle) + 1, still)
 
 
 def drop_repeated_scripts(app, pagename, templatename, context, doctree):
@@ -47,5 +74,6 @@ def drop_repeated_scripts(app, pagename, templatename, context, doctree):
 
 def setup(app):
     app.connect("config-inited", configure, priority=100)
+    app.add_post_transform(KeepStills)
     app.connect("html-page-context", drop_repeated_scripts, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,185 @@
+// Two grey ramps in one table: measured k-space in the upper half, the rest dim and blue in the lower.
+const twoRamps = Uint32Array.from({ length: 256 }, (_, v) => {
+  if (v >= 128) return grey[2 * (v - 128)];
+  return (255 << 24 | Math.min(255, 40 + 0.7 * v) << 16 | (8 + 0.42 * v) << 8 | 0.3 * v) >>> 0;
+});
+
+function measureKSpace({ root, model, meta, data, announce }) {
+  const { shape: [height, width], spacing, axes, low, high, patterns, rates } = meta;
+  const count = height * width, take = reader(data), unit = (high - low) / 255;
+  const image = Float64Array.from(take(count), v => low + unit * v);
+  const masks = patterns.map(() => rates.map(() => {
+    const bits = take(Math.ceil(count / 8));
+    return Uint8Array.from({ length: count }, (_, i) => bits[i >> 3] >> 7 - (i & 7) & 1);
+  }));
+  const kspace = fft2c({ re: image, im: null, height, width });
+  const noise = { re: normals(count, 1), im: normals(count, 2) };
+  const brightness = kspace.re.map((v, i) => limit((Math.log10(Math.hypot(v, kspace.im[i]) + 1e-9) + 2) / 4.5, 0, 1));
+
+  const state = { pattern: "all", rate: 2, size: [...spacing], sigma: 0, pen: 1, radius: 3, cursor: null };
+  let mask = new Uint8Array(count).fill(1);
+
+  const top = make("div", { class: "mri-row" });
+  root.append(top);
+  const named = ["all", "centre", ...patterns, "drawn"];
+  const pattern = choice(top, "Measured", named.map(n => [n, n]), "all", v => { state.pattern = v; pick(); });
+  choice(top, "Pen (draw on k-space)", [["1", "measure"], ["0", "skip"]], "1", v => { state.pen = +v; });
+
+  const grid = make("div", { class: "mri-panels" });
+  const wide = width * spacing[1] > 1.5 * height * spacing[0];
+  grid.style.setProperty("--columns", wide ? 2 : 4);
+  grid.style.setProperty("--narrow", wide ? 1 : 2);
+  root.append(grid);
+
+  let last = null;
+  const kPanel = new Panel(grid, {
+    label: "k-space with the mask",
+    help: "Drag to draw with the pen. Arrow keys move the pen, the space bar draws.",
+    point: (x, y) => { stroke(last ?? [x, y], [x, y]); last = [x, y]; },
+    drop: () => { last = null; },
+    key: event => {
+      const by = { ArrowUp: [0, 1], ArrowDown: [0, -1], ArrowRight: [1, 0], ArrowLeft: [-1, 0], " ": [0, 0] }[event.key];
+      if (!by) return false;
+      const [x, y] = state.cursor ?? [width >> 1, height >> 1], far = event.shiftKey ? 8 : 1;
+      state.cursor = [limit(x + far * by[0], 0, width - 1), limit(y + far * by[1], 0, height - 1)];
+      if (event.key === " ") stroke(state.cursor, state.cursor); else drawKSpace();
+      return true;
+    },
+  });
+  const imagePanel = new Panel(grid, { label: "image" });
+  const spreadPanel = new Panel(grid, { label: "point spread function" });
+  const errorPanel = new Panel(grid, { label: "error" });
+  for (const panel of [imagePanel, spreadPanel, errorPanel]) {
+    panel.canvas.setAttribute("role", "img");
+    panel.canvas.removeAttribute("tabindex");
+  }
+
+  const controls = make("div", { class: "mri-controls" });
+  root.append(controls);
+  const rate = slider(controls, "Acceleration R", { min: 0, max: rates.length - 1, value: rates.indexOf(8),
+    format: i => `${rates[i]}` }, i => { state.rate = i; pick(); });
+  state.rate = rates.indexOf(8);
+  const matrix = () => [height, width].map((n, a) => Math.max(1, Math.round(n * spacing[a] / state.size[a])));
+  spacing.forEach((d, a) => slider(controls, `Voxel size, ${axes[a]}`, { min: d, max: 8 * d, step: d / 20, value: d,
+    format: v => `${short(v)} mm` }, v => { state.size[a] = v; draw(); }));
+  slider(controls, "Noise σ", { min: 0, max: 0.2, step: 0.01, value: 0, format: v => v.toFixed(2) }, v => { state.sigma = v; draw(); });
+  slider(controls, "Pen radius", { min: 1, max: 12, value: 3, format: v => `${v}` }, v => { state.radius = v; });
+  const actions = make("div", { class: "mri-row" });
+  root.append(actions);
+  button(actions, "Measure nothing", () => { mask = new Uint8Array(count); become("drawn"); draw(); }).classList.add("mri-plain");
+  const facts = make("p", { class: "mri-facts" });
+  root.append(facts);
+
+  function become(name) {
+    state.pattern = pattern.value = name;
+    rate.enable(!["all", "drawn"].includes(name));
+  }
+
+  function pick() {
+    const { pattern: name } = state, drawn = patterns.indexOf(name);
+    become(name);
+    if (name === "all") mask = new Uint8Array(count).fill(1);
+    if (name === "centre") {
+      const part = Math.sqrt(1 / rates[state.rate]), [h, w] = [Math.round(height * part), Math.round(width * part)];
+      const y0 = (height >> 1) - (h >> 1), x0 = (width >> 1) - (w >> 1);
+      mask = Uint8Array.from({ length: count }, (_, i) => {
+        const y = Math.floor(i / width) - y0, x = i % width - x0;
+        return y >= 0 && y < h && x >= 0 && x < w;
+      });
+    }
+    if (drawn >= 0) mask = masks[drawn][state.rate].slice();
+    draw();
+  }
+
+  function stroke([x0, y0], [x1, y1]) {
+    const steps = Math.max(1, Math.abs(x1 - x0), Math.abs(y1 - y0)), r = state.radius;
+    for (let t = 0; t <= steps; t++) {
+      const cx = Math.round(x0 + (x1 - x0) * t / steps), cy = Math.round(y0 + (y1 - y0) * t / steps);
+      for (let y = Math.max(0, cy - r); y <= Math.min(height - 1, cy + r); y++) {
+        for (let x = Math.max(0, cx - r); x <= Math.min(width - 1, cx + r); x++) {
+          if ((x - cx) ** 2 + (y - cy) ** 2 < r * r) mask[y * width + x] = state.pen;
+        }
+      }
+    }
+    become("drawn");
+    draw();
+  }
+
+  // what a scan at this voxel size measures: [top, left, height, width] of the crop
+  function box() {
+    const [h, w] = matrix();
+    return [(height >> 1) - (h >> 1), (width >> 1) - (w >> 1), h, w];
+  }
+
+  function drawKSpace() {
+    const [top, left, h, w] = box();
+    const values = new Float64Array(count);
+    for (let i = 0; i < count; i++) {
+      const y = Math.floor(i / width) - top, x = i % width - left;
+      values[i] = 127 * brightness[i] + (mask[i] && y >= 0 && y < h && x >= 0 && x < w ? 128 : 0);
+    }
+    kPanel.draw({ values, height, width, spacing, low: 0, high: 255, colours: twoRamps }, {
+      over: (context, screen, ratio) => {
+        const [x0, y0] = screen(left, top + h), [x1, y1] = screen(left + w, top);
+        context.lineWidth = 1.5 * ratio;
+        context.strokeStyle = "#ffae70";
+        if (h < height || w < width) context.strokeRect(x0, y0, x1 - x0, y1 - y0);
+        if (!state.cursor) return;
+        const [x, y] = screen(state.cursor[0] + 0.5, state.cursor[1] + 0.5);
+        context.strokeStyle = "#5fd4f4";
+        context.beginPath();
+        context.arc(x, y, Math.max(3, state.radius * (x1 - x0) / w), 0, 7);
+        context.stroke();
+      },
+    });
+    kPanel.caption(`k-space: ${axes[0]} up, ${axes[1]} across`, "blue: not measured");
+  }
+
+  function draw() {
+    const start = performance.now(), [h, w] = matrix(), gain = Math.sqrt(h * w / count);
+    drawKSpace();
+    const full = crop(kspace, h, w), kept = crop({ re: Float64Array.from(mask), im: new Float64Array(0), height, width }, h, w).re;
+    const drawn = crop({ ...noise, height, width }, h, w);
+    const measured = {
+      re: full.re.map((v, i) => kept[i] * (v + state.sigma * drawn.re[i])),
+      im: full.im.map((v, i) => kept[i] * (v + state.sigma * drawn.im[i])), height: h, width: w,
+    };
+    const samples = kept.reduce((a, b) => a + b, 0), voxel = [height * spacing[0] / h, width * spacing[1] / w];
+    const truth = magnitude(fft2c(full, true), gain), result = magnitude(fft2c(measured, true), gain);
+    const spread = magnitude(fft2c({ re: kept, im: null, height: h, width: w }, true), Math.sqrt(h * w) / (samples || 1));
+    const error = result.map((v, i) => 5 * Math.abs(v - truth[i]));
+    const same = { height: h, width: w, spacing: voxel };
+    imagePanel.draw({ values: result, ...same, low: 0, high }, { bar: 20 });
+    imagePanel.caption("image", `voxels of ${sizes(voxel)}`);
+    spreadPanel.draw({ values: spread, ...same, low: 0, high: 0.25 });
+    spreadPanel.caption("point spread function", "peak 1, white from 0.25");
+    errorPanel.draw({ values: error, ...same, low: 0, high });
+    errorPanel.caption("error × 5");
+    const quality = psnr(result, truth);
+    root.dataset.ms = (performance.now() - start).toFixed(1);
+    root.dataset.samples = samples;
+    const told = samples === 0
+      ? "Nothing is measured: the image is empty. Draw on k-space, or pick a pattern."
+      : `${samples.toLocaleString("en")} of ${(h * w).toLocaleString("en")} positions measured, R = ${short(h * w / samples)}; `
+        + `matrix ${h} × ${w}. ${quality > 99 ? "Nothing is missing." : `PSNR ${quality.toFixed(1)} dB against all of them without noise.`}`;
+    facts.textContent = told;
+    announce(told);
+    send();
+  }
+
+  // a kernel, if there is one, gets the mask as `lab.mask`
+  function send() {
+    const [top, left, h, w] = box(), bits = new Uint8Array(Math.ceil(count / 8));
+    for (let i = 0; i < count; i++) {
+      const y = Math.floor(i / width) - top, x = i % width - left;
+      if (mask[i] && y >= 0 && y < h && x >= 0 && x < w) bits[i >> 3] |= 128 >> (i & 7);
+    }
+    model.set("drawn", new DataView(bits.buffer));
+    model.save_changes();
+  }
+
+  root.addEventListener("mri-theme", draw);
+  pick();
+}
+
+export default { render: context => mount(context, measureKSpace) };

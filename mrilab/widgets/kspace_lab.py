@@ -1,0 +1,79 @@
+"""Choose what of k-space is measured and see the image at once."""
+
+import numpy as np
+import torch
+import traitlets
+
+from .. import sampling
+from .base import Widget, check_images, check_spacing, draw_row, grey_range, sources, to_bytes
+
+RATES = (2, 4, 8, 12, 16)
+PATTERNS = {"Poisson disc": sampling.poisson_disc_mask, "random": sampling.random_mask,
+            "regular": sampling.equispaced_mask}
+
+
+class KSpaceLab(Widget):
+    """Draw or pick a sampling mask, crop k-space to another voxel size, add noise, and see the image at once.
+
+    The Fourier transform runs in the page, the masks are those of :mod:`mrilab.sampling`. There is one coil, so what
+    is not measured is seen as aliasing.
+
+    Parameters
+    ----------
+    image : Tensor
+        Slice ``(height, width)``; a complex one gives its magnitude. Sides from 24 to 512 voxels.
+    voxel_size : tuple of float
+        ``(height, width)`` in mm.
+    axes : tuple of str
+        Names of the two k-space axes.
+
+    Attributes
+    ----------
+    mask : Tensor
+        bool ``(height, width)`` over k-space: the mask on the screen, in Jupyter and Colab also one drawn by hand.
+
+    Raises
+    ------
+    ValueError
+        For an image that is not two-dimensional, not finite or of another size, or a wrong voxel size.
+
+    Examples
+    --------
+    >>> lab = KSpaceLab(torch.rand(32, 40), (1, 1))
+    >>> lab
+    KSpaceLab: k-space of a slice of 32 x 40 voxels of 1 x 1 mm: choose what is measured
+    >>> lab.mask.shape, lab.mask.all().item()
+    (torch.Size([32, 40]), True)
+    """
+
+    _esm = sources("js", "core", "fourier", "kspace_lab")
+    _css = sources("css", "core", "kspace_lab")
+    drawn = traitlets.Bytes().tag(sync=True)
+
+    def __init__(self, image, voxel_size, axes=("kz", "ky")):
+        image = check_images({"image": image}, "image", 2, "(height, width)")["image"]
+        if min(image.shape) < 24 or max(image.shape) > 512:
+            raise ValueError(f"image: found shape {image.shape}, expected sides from 24 to 512 voxels")
+        spacing = check_spacing(voxel_size)
+        self._image = image
+        low, high = grey_range([image])
+        masks = [np.packbits(draw(image.shape, rate).numpy()) for draw in PATTERNS.values() for rate in RATES]
+        meta = {"shape": list(image.shape), "spacing": list(spacing), "axes": list(axes), "low": low, "high": high,
+                "patterns": list(PATTERNS), "rates": list(RATES)}
+        title = (f"k-space of a slice of {image.shape[0]} x {image.shape[1]} voxels of {spacing[0]:.3g} x "
+                 f"{spacing[1]:.3g} mm: choose what is measured")
+        super().__init__([to_bytes(image, low, high), *masks], meta, title)
+
+    @property
+    def mask(self):
+        height, width = self.meta["shape"]
+        if not self.drawn:
+            return torch.ones(height, width, dtype=torch.bool)
+        bits = np.unpackbits(np.frombuffer(self.drawn, np.uint8), count=height * width)
+        return torch.from_numpy(bits.reshape(height, width).astype(bool))
+
+    def still(self, figure):
+        kspace = np.fft.fftshift(np.fft.fft2(self._image, norm="ortho"))
+        d = self.meta["spacing"]
+        draw_row(figure, [(np.log10(np.abs(kspace) + 1e-6), d, "k-space (logarithm)", -2, 2.5),
+                          (self._image, d, "image, everything measured", 0, self.meta["high"])])

@@ -1,0 +1,180 @@
+function runNetwork(widget) {
+  const { root, model, meta, data, announce } = widget;
+  const { shape: [height, width], spacing, low, high, prior, coarsest } = meta;
+  const unit = (high - low) / 255, image = Float64Array.from(reader(data)(height * width), v => low + unit * v);
+  const kspace = fft2c({ re: image, im: null, height, width });
+  const state = { sigma: 0.15, size: Math.max(...spacing), seed: 1, engine: null, busy: false, again: false, result: null };
+
+  const grid = make("div", { class: "mri-panels" });
+  grid.style.setProperty("--columns", 3);
+  root.append(grid);
+  const panels = ["with noise", "denoised", "without noise"].map(label => {
+    const panel = new Panel(grid, { label });
+    panel.canvas.setAttribute("role", "img");
+    panel.canvas.removeAttribute("tabindex");
+    return panel;
+  });
+  const controls = make("div", { class: "mri-controls" });
+  root.append(controls);
+  slider(controls, "Noise level σ", { min: 0.02, max: 0.6, step: 0.01, value: state.sigma, format: v => v.toFixed(2) },
+    v => { state.sigma = v; prepare(); });
+  slider(controls, "Voxel size", { min: Math.max(...spacing), max: coarsest, step: 0.1, value: state.size,
+    format: v => `${short(v)} mm` }, v => { state.size = v; prepare(); });
+  const actions = make("div", { class: "mri-row" });
+  root.append(actions);
+  const known = globalThis.mrilabNetworks, entry = known?.[prior];
+  const load = button(actions, "Run the network", start);
+  button(actions, "New noise", () => { state.seed += 2; prepare(); }).classList.add("mri-plain");
+  const facts = make("p", { class: "mri-facts" });
+  root.append(facts);
+  const megabytes = n => `${(n / 1e6).toFixed(1)} MB`;
+  if (entry) load.textContent = `Load and run the network (${megabytes(entry.bytes + known.runtime)})`;
+
+  // the slice at the voxel size asked for, clean and noisy, as { re, im, height, width }
+  let clean, noisy, voxel;
+  function prepare() {
+    const shape = [height, width].map((n, a) => Math.max(1, Math.round(n * spacing[a] / Math.max(state.size, spacing[a]))));
+    voxel = [height * spacing[0] / shape[0], width * spacing[1] / shape[1]];
+    const part = crop(kspace, ...shape), gain = Math.sqrt(shape[0] * shape[1] / (height * width));
+    clean = fft2c({ ...part, re: part.re.map(v => gain * v), im: part.im.map(v => gain * v) }, true);
+    const count = shape[0] * shape[1], add = (values, seed) => {
+      const n = normals(count, seed);
+      return values.map((v, i) => v + state.sigma * n[i]);
+    };
+    noisy = { re: add(clean.re, state.seed), im: add(clean.im, state.seed + 1), height: shape[0], width: shape[1] };
+    state.result = null;
+    draw();
+    compute();
+  }
+
+  function draw() {
+    const same = { height: clean.height, width: clean.width, spacing: voxel, low: 0, high };
+    const truth = magnitude(clean), seen = magnitude(noisy), result = state.result && magnitude(state.result);
+    panels[0].draw({ values: seen, ...same }, { bar: 20 });
+    panels[0].caption("with noise", `${psnr(seen, truth).toFixed(1)} dB`);
+    const words = state.engine ? "…" : "not run yet";
+    panels[1].draw({ values: result ?? new Float64Array(truth.length), ...same }, result ? { bar: 20 } : {
+      over: (context, screen, ratio) => {
+        context.fillStyle = "#cbd3dc";
+        context.textAlign = "center";
+        context.font = `${14 * ratio}px system-ui, sans-serif`;
+        context.fillText(words, panels[1].canvas.width / 2, panels[1].canvas.height / 2);
+      },
+    });
+    panels[1].caption("denoised", result ? `${psnr(result, truth).toFixed(1)} dB` : "");
+    panels[2].draw({ values: truth, ...same }, { bar: 20 });
+    panels[2].caption("without noise", sizes(voxel));
+    root.dataset.input = JSON.stringify([state.sigma, noisy.height, noisy.width]);
+    panels[0].canvas.complex = noisy;             // what the browser tests compare with torch
+    panels[1].canvas.complex = state.result;
+    if (!state.engine) facts.textContent = `σ = ${state.sigma.toFixed(2)}, voxels of ${sizes(voxel)}. ` + (entry
+      ? `The network has ${(entry.parameters / 1e6).toFixed(2)} million weights and will run in this browser.`
+      : "The network runs in the kernel.");
+  }
+
+  async function start() {
+    load.disabled = true;
+    load.textContent = "Loading …";
+    try {
+      state.engine = entry ? await inBrowser(entry, known, prior) : inKernel(model);
+      load.textContent = entry ? "Runs in this browser" : "Runs in the kernel";
+      await compute();
+    } catch (error) {
+      load.disabled = false;
+      load.textContent = "Try again";
+      widget.fail(new Error(`The network did not load: ${error.message}`));
+    }
+  }
+
+  // one run at a time; what changed meanwhile is run afterwards
+  async function compute() {
+    if (!state.engine) return;
+    if (state.busy) { state.again = true; return; }
+    state.busy = true;
+    try {
+      do {
+        state.again = false;
+        await new Promise(resolve => setTimeout(resolve, 30));      // let the page draw the slider
+        const input = noisy, sigma = state.sigma, begin = performance.now();
+        const result = await state.engine(input, sigma);
+        if (input !== noisy || sigma !== state.sigma) { state.again = true; continue; }
+        const ms = performance.now() - begin;
+        root.dataset.ms = ms.toFixed(0);
+        state.result = result;
+        draw();
+        const told = `σ = ${sigma.toFixed(2)}, voxels of ${sizes(voxel)}: PSNR ${psnr(magnitude(noisy), magnitude(clean)).toFixed(1)} dB `
+          + `before, ${psnr(magnitude(result), magnitude(clean)).toFixed(1)} dB after`;
+        facts.textContent = `${told}. ${noisy.height} × ${noisy.width} voxels took ${ms.toFixed(0)} ms.`;
+        announce(told);
+      } while (state.again);
+    } catch (error) {
+      widget.fail(new Error(`The network did not run: ${error.message}`));
+    } finally {
+      state.busy = false;
+    }
+  }
+
+  root.addEventListener("mri-theme", draw);
+  prepare();
+}
+
+// From _static of the built book. Scripts and base64, because a page opened from a file may fetch nothing.
+const statics = path => new URL(`../${path}`, document.querySelector('script[src*="widgets/embed-amd.js"]').src).href;
+
+const script = path => new Promise((resolve, reject) => {
+  const element = make("script", { src: statics(path) });
+  element.onload = resolve;
+  element.onerror = () => reject(new Error(`${path} is missing.`));
+  document.head.append(element);
+});
+
+const packed = text => unpack(new DataView(Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer));
+
+async function inBrowser(entry, known, prior) {
+  if (typeof WebAssembly === "undefined") throw new Error("this browser has no WebAssembly.");
+  await Promise.all([script("ort/runtime.js"), script(`networks/${entry.file}`)]);
+  const { code, wasm } = globalThis.mrilabRuntime;
+  const url = URL.createObjectURL(new Blob([await packed(code)], { type: "text/javascript" }));
+  const ort = await import(url);
+  URL.revokeObjectURL(url);
+  ort.env.wasm.numThreads = 1;              // more would need headers that a plain file server does not send
+  ort.env.wasm.wasmBinary = (await packed(wasm)).buffer;
+  const session = await ort.InferenceSession.create(await packed(known[prior].onnx), { executionProviders: ["wasm"] });
+  delete globalThis.mrilabRuntime;
+  return async ({ re, im, height, width }, sigma) => {
+    const h = Math.ceil(height / entry.multiple) * entry.multiple, w = Math.ceil(width / entry.multiple) * entry.multiple;
+    const x = new Float32Array(2 * h * w);
+    [re, im].forEach((part, c) => {
+      for (let y = 0; y < height; y++) x.set(part.subarray(y * width, (y + 1) * width), (c * h + y) * w);
+    });
+    const { y: out } = await session.run({ x: new ort.Tensor("float32", x, [1, 2, h, w]),
+      sigma: new ort.Tensor("float32", Float32Array.of(sigma), [1]) });
+    const part = c => Float64Array.from({ length: height * width },
+      (_, i) => out.data[(c * h + Math.floor(i / width)) * w + i % width]);
+    return { re: part(0), im: part(1), height, width };
+  };
+}
+
+function inKernel(model) {
+  let id = 0;
+  return ({ re, im, height, width }, sigma) => new Promise((resolve, reject) => {
+    const own = ++id, timer = setTimeout(() => done(new Error("no answer: it needs a running kernel.")), 60000);
+    const hear = (message, buffers) => {
+      if (message.id !== own) return;
+      if (message.error) return done(new Error(message.error));
+      const { buffer, byteOffset, byteLength } = buffers[0];
+      const y = Float64Array.from(new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength)));
+      done(null, { re: y.subarray(0, height * width), im: y.subarray(height * width), height, width });
+    };
+    const done = (error, result) => {
+      clearTimeout(timer);
+      model.off("msg:custom", hear);
+      if (error) reject(error); else resolve(result);
+    };
+    model.on("msg:custom", hear);
+    const x = Float32Array.from([...re, ...im]);
+    model.send({ id: own, sigma, shape: [height, width] }, undefined, [x.buffer]);
+  });
+}
+
+export default { render: context => mount(context, runNetwork) };

@@ -1,0 +1,60 @@
+"""Volumes side by side in three linked planes."""
+
+import numpy as np
+
+from ..volumes import PLANES, check_voxel_size
+from .base import Widget, check_images, draw_row, grey_range, sources, to_bytes
+
+
+class VolumeViewer(Widget):
+    """Three linked planes of one volume, or one plane of several side by side, with error maps.
+
+    Parameters
+    ----------
+    volumes : dict of str to Tensor
+        Named volumes ``(z, y, x)`` of one shape; complex ones give their magnitude.
+    voxel_size : tuple of float
+        ``(dz, dy, dx)`` in mm. Pictures are drawn in mm, so anisotropic voxels get their true shape.
+    truth : str, optional
+        The volume that the others' error maps are taken against.
+    error_gain : float
+        Errors are shown this many times brighter.
+
+    Raises
+    ------
+    ValueError
+        For no volume, volumes of different shapes, NaN, a voxel size that is not three positive numbers, or a truth
+        that is not among them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> VolumeViewer({"a": torch.rand(4, 6, 8)}, (3, 1, 1))
+    VolumeViewer: a, 4 x 6 x 8 voxels of 3 x 1 x 1 mm, in three planes
+    """
+
+    _esm = sources("js", "core", "volume_viewer")
+    _css = sources("css", "core", "volume_viewer")
+
+    def __init__(self, volumes, voxel_size, truth=None, error_gain=5):
+        volumes = check_images(volumes, "volumes", 3, "(z, y, x)")
+        voxel_size = check_voxel_size(voxel_size)
+        if truth is not None and truth not in volumes:
+            raise ValueError(f"truth: found {truth!r}, expected one of {', '.join(volumes)}")
+        self._volumes = volumes
+        low, high = grey_range(list(volumes.values()))
+        shape = next(iter(volumes.values())).shape
+        meta = {"names": list(volumes), "shape": list(shape), "voxel_size": list(voxel_size), "low": low, "high": high,
+                "truth": truth, "gain": error_gain}
+        title = (f"{', '.join(volumes)}, {' x '.join(map(str, shape))} voxels of "
+                 f"{' x '.join(f'{d:.3g}' for d in voxel_size)} mm, in three planes")
+        super().__init__([to_bytes(v, low, high) for v in volumes.values()], meta, title)
+
+    def still(self, figure):
+        name, volume = next(iter(self._volumes.items()))
+        size = self.meta["voxel_size"]
+        panels = []
+        for plane, axis in PLANES.items():
+            d = [s for a, s in enumerate(size) if a != axis]
+            panels.append((np.take(volume, volume.shape[axis] // 2, axis), d, f"{name}, {plane}", 0, self.meta["high"]))
+        draw_row(figure, panels)
