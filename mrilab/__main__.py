@@ -1,42 +1,95 @@
-"""The command line: ``python -m mrilab COMMAND``, also installed as ``mrilab``."""
+"""The command line: ``python -m mrilab COMMAND``, also installed as ``mrilab``.
+
+Exit status: 0, all went well; 1, an error, told in one line (``--debug`` shows where it arose); 2, the command
+was not understood; 130, interrupted.
+"""
 
 import argparse
 import sys
 
-from . import __version__
-
-
-def train(options):
-    import torch
-
-    from .training import train
-    from .volumes import load_volume
-
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    low, high = options.voxel_size[0], options.voxel_size[-1]
-    out = train(options.volumes, (low, high), options.out, steps=options.steps, batch=options.batch,
-                patch=options.patch, widths=tuple(options.widths), conditioned=options.conditioned,
-                learning_rate=options.learning_rate, seed=options.seed, device=options.device,
-                workers=options.workers, accumulate=options.accumulate, interval=options.interval,
-                validation=options.validation and load_volume(options.validation))
-    print(f"{out} and its card {out.with_suffix('.json')}")
+from . import __version__, commands
 
 
 def parser():
     """The commands and their options."""
-    top = argparse.ArgumentParser(prog="mrilab", description="3D MRI reconstruction with 2D diffusion priors.")
-    top.add_argument("--version", action="version", version=__version__)
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    p = commands.add_parser(
-        "train", help="train a prior on volumes", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Train a 2D diffusion prior on slices of magnitude volumes.\n\n"
-        "The same command goes on after an interruption, from OUT with the ending .checkpoint.",
+    top = argparse.ArgumentParser(
+        prog="mrilab", description="3D MRI reconstruction with 2D diffusion priors.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
-        "  mrilab train heads/*.h5 --voxel-size 1 4 --out diverse.safetensors --device cuda --workers 8\n"
-        "  mrilab train heads/*.h5 --voxel-size 2 --out fixed_2mm.safetensors --steps 2000\n"
-        "  torchrun --nproc-per-node 4 -m mrilab train heads/*.h5 --voxel-size 1 4 --out d.safetensors --device cuda")
+        "  mrilab info scan.h5                                      what is in a file, what it will take\n"
+        "  mrilab reconstruct scan.h5 --out image.nii.gz            a raw scan to an image\n"
+        "  mrilab simulate qtim_MRHead sim.h5 --voxel-size 4 4 4    a scan to try things on\n"
+        "each command has its own help: mrilab reconstruct --help")
+    top.add_argument("--version", action="version", version=__version__)
+    top.add_argument("--debug", action="store_true", help="show where an error arose")
+    group = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name, run, help, description, examples):
+        p = group.add_parser(name, help=help, description=description, epilog="examples:\n" + examples,
+                             formatter_class=argparse.RawDescriptionHelpFormatter)
+        p.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show where an error arose")
+        p.set_defaults(run=run)
+        return p
+
+    def add_voxel_size(p, help):
+        p.add_argument("--voxel-size", nargs=3, type=float, metavar=("DZ", "DY", "DX"), help=help)
+
+    def add_preparation(p):
+        """How a raw scan becomes an acquisition."""
+        raw = p.add_argument_group("raw scans")
+        add_voxel_size(raw, "in mm, where the file does not say")
+        raw.add_argument("--readout", nargs=2, type=int, metavar=("FIRST", "LAST"),
+                         help="only these positions along x (LAST not included); the rest is not loaded")
+        raw.add_argument("--coils", type=int, metavar="N", help="compress to N virtual coils")
+        raw.add_argument("--calibration", type=int, metavar="N", help="side of the block for the maps (largest to 24)")
+        raw.add_argument("--maps", metavar="FILE", help="sensitivity maps: BART .cfl, or AHEAD's HDF5")
+        raw.add_argument("--no-whitening", action="store_true", help="ignore the noise measurement")
+
+    p = command("info", commands.info, "what is in a file",
+                "What is in a file: format, matrix, voxel size, coils, acceleration, and for a scan the memory\n"
+                "and the time that a reconstruction takes on this machine.",
+                "  mrilab info scan.h5 image.nii.gz\n  mrilab info --json scan.cfl --voxel-size 1 1 1")
+    p.add_argument("files", nargs="+", metavar="FILE", help="a scan or an image, or a shipped one's name")
+    p.add_argument("--json", action="store_true", help="for programs")
+    p.add_argument("--quick", action="store_true", help="no estimate of the time")
+    add_voxel_size(p, "in mm, where the file does not say")
+
+    p = command("convert", commands.convert, "a raw scan to an acquisition; images between formats",
+                "A raw scan (ISMRMRD, fastMRI, Calgary-Campinas, BART) to an acquisition: oversampling removed,\n"
+                "noise whitened, coils compressed, sensitivity maps estimated, intensities scaled. An image to HDF5,\n"
+                "NIfTI or BART. The ending of OUT decides: .h5, .cfl, .mrd (ISMRMRD), .nii, .nii.gz.",
+                "  mrilab convert knee.h5 knee_ready.h5 --coils 6\n"
+                "  mrilab convert e14089s3_P53248.7.h5 head.h5 --voxel-size 1 1 1\n"
+                "  mrilab convert magnitude.nii.gz head.h5 --phase phase.nii.gz")
+    p.add_argument("file", metavar="IN")
+    p.add_argument("out", metavar="OUT")
+    p.add_argument("--phase", metavar="FILE", help="NIfTI phase of a NIfTI magnitude")
+    add_preparation(p)
+
+    p = command("simulate", commands.simulate, "an undersampled scan of a volume",
+                "Undersampled multi-coil k-space of a volume: simulated coils, phase, Poisson-disc mask and noise.",
+                "  mrilab simulate qtim_MRHead scan.h5 --voxel-size 2 2 2 --acceleration 8 --truth truth.h5")
+    p.add_argument("volume", metavar="VOLUME", help="HDF5 or NIfTI volume, or a shipped one's name")
+    p.add_argument("out", metavar="OUT", help="acquisition, HDF5")
+    p.add_argument("--acceleration", type=float, default=8, metavar="R", help="(%(default)s)")
+    p.add_argument("--coils", type=int, default=8, metavar="N", help="(%(default)s)")
+    p.add_argument("--noise", type=float, default=0.01, metavar="X", help="standard deviation (%(default)s)")
+    p.add_argument("--seed", type=int, default=0, help="(%(default)s)")
+    p.add_argument("--truth", metavar="FILE", help="also write the image that the scan is of")
+    add_voxel_size(p, "in mm: resample first")
+
+    p = command("fetch", commands.fetch, "download and verify data",
+                "Download and verify data sets; without a name, list them with size and licence.",
+                "  mrilab fetch\n  mrilab fetch stanford_knee")
+    p.add_argument("names", nargs="*", metavar="NAME")
+
+    p = command("train", commands.train, "train a prior on volumes",
+                "Train a 2D diffusion prior on slices of magnitude volumes.\n\n"
+                "The same command goes on after an interruption, from OUT with the ending .checkpoint.",
+                "  mrilab train heads/*.h5 --voxel-size 1 4 --out diverse.safetensors --device cuda --workers 8\n"
+                "  mrilab train heads/*.h5 --voxel-size 2 --out fixed_2mm.safetensors --steps 2000\n"
+                "  torchrun --nproc-per-node 4 -m mrilab train heads/*.h5 --voxel-size 1 4 --out d.safetensors "
+                "--device cuda")
     p.add_argument("volumes", nargs="+", metavar="VOLUME", help="HDF5 volume of one person, or a shipped one's name")
     p.add_argument("--out", required=True, metavar="FILE", help="weights, ending in .safetensors; the card beside it")
     data = p.add_argument_group("slices")
@@ -61,21 +114,60 @@ def parser():
     machine.add_argument("--workers", type=int, default=0, metavar="N",
                          help="processes that prepare slices; about 8 keep a GPU busy (%(default)s)")
     machine.add_argument("--threads", type=int, metavar="N", help="of the CPU (all)")
-    p.set_defaults(run=train)
+
+    p = command("reconstruct", commands.reconstruct, "a scan to an image",
+                "Reconstruct scans. Beside each image go a JSON with settings, versions, misfit and seconds, and a\n"
+                "PNG of three planes. Raw scans are prepared first (see convert).",
+                "  mrilab reconstruct scan.h5 --out image.nii.gz\n"
+                "  mrilab reconstruct scan.h5 --out image.h5 --method cg_sense\n"
+                "  mrilab reconstruct scan.h5 --out part.h5 --readout 100 132 --prior my_prior.safetensors\n"
+                "  mrilab reconstruct scans/*.h5 --out images --jobs 4\n"
+                "  mrilab reconstruct scans/*.h5 --out images --scheduler tcp://node17:8786 --device cuda")
+    p.add_argument("scans", nargs="+", metavar="SCAN", help="an acquisition, or a raw scan in any format of convert")
+    p.add_argument("--out", required=True, help="image, ending in .h5, .nii or .nii.gz; a folder for several scans")
+    p.add_argument("--method", choices=commands.METHODS, default="variational", help="(%(default)s)")
+    p.add_argument("--prior", default="diverse", metavar="NAME", help="shipped, or a .safetensors file (%(default)s)")
+    p.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (%(default)s)")
+    p.add_argument("--complex", action="store_true", help="NIfTI: write the phase as well")
+    p.add_argument("--quiet", action="store_true", help="no progress bar")
+    setting = p.add_argument_group("settings of the method")
+    setting.add_argument("--iterations", type=int, metavar="N", help="(16 variational, 30 cg_sense)")
+    setting.add_argument("--weight", type=float, metavar="X", help="trust in the prior (0.35)")
+    setting.add_argument("--regularization", type=float, metavar="X", help="of cg_sense (0.005)")
+    setting.add_argument("--planes", nargs="+", metavar="PLANE", help="axial, coronal, sagittal (all)")
+    setting.add_argument("--seed", type=int, default=0, help="(%(default)s)")
+    many = p.add_argument_group("several scans")
+    many.add_argument("--format", choices=(".h5", ".nii", ".nii.gz"), default=".h5", help="in a folder (%(default)s)")
+    many.add_argument("--jobs", type=int, default=1, metavar="N", help="scans at a time (%(default)s)")
+    many.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, its .json file, or 'local'")
+    add_preparation(p)
+
+    p = command("compare", commands.compare, "quality of images against a truth",
+                "PSNR, PSNR inside the head and SSIM of images against a truth on the same grid.",
+                "  mrilab compare image.h5 other.h5 --truth truth.h5")
+    p.add_argument("images", nargs="+", metavar="IMAGE")
+    p.add_argument("--truth", required=True, metavar="FILE")
+    p.add_argument("--match", action="store_true", help="scale each image to the truth first (least squares)")
+    p.add_argument("--json", action="store_true", help="for programs")
     return top
 
 
 def main(arguments=None):
-    """Run one command; errors of the user's input become one line and exit status 1."""
+    """Run one command and return its exit status."""
     options = parser().parse_args(arguments)
     try:
         options.run(options)
-    except (OSError, ValueError, FloatingPointError) as error:
-        print(f"mrilab: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("mrilab: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        if options.debug:
+            raise
+        message = " ".join(str(error).split()) or type(error).__name__
+        if not isinstance(error, (OSError, ValueError, FloatingPointError, MemoryError)):
+            message = f"unexpected {type(error).__name__}: {message[:300]} (--debug shows where)"
+        print(f"mrilab: {message}", file=sys.stderr)
+        return 1
     return 0
 
 

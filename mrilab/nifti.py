@@ -5,6 +5,7 @@ to the right, as everywhere in mrilab, and the affine of that order in ``info["a
 viewer shows it where it was.
 """
 
+import gzip
 import math
 from pathlib import Path
 
@@ -160,11 +161,6 @@ def save_nifti(path, volume):
     for target, values in images.items():
         image = nibabel.Nifti1Image(values.numpy().transpose(2, 1, 0), np.asarray(affine, float))
         image.header.set_xyzt_units("mm")
-        # atomic_path keeps only the last ending, and nibabel compresses by the whole name
+        content = image.to_bytes()
         with atomic_path(Path(target)) as temporary:
-            named = temporary.with_name(temporary.stem + "".join(Path(target).suffixes[-2:]))
-            try:
-                nibabel.save(image, named)
-                named.replace(temporary)
-            finally:
-                named.unlink(missing_ok=True)
+            temporary.write_bytes(gzip.compress(content, 6, mtime=0) if str(target).endswith(".gz") else content)

@@ -221,7 +221,8 @@ def estimate_maps(kspace, mask, calibration=None):
     if len(kspace) == 1:
         return torch.ones_like(kspace), "one coil: sensitivity 1"
     if side >= 8:
-        return espirit_maps(kspace, calibration=side, kernel=min(6, side // 2)), f"ESPIRiT from a block of {side}"
+        maps = espirit_maps(kspace, calibration=side, kernel=min(6, side // 2))
+        return maps.nan_to_num(0, 0, 0), f"ESPIRiT from a block of {side}"      # NaN where a coil sees exactly nothing
     low = kspace
     for axis, n in zip((-3, -2, -1), kspace.shape[1:]):
         window = torch.exp(-0.5 * ((torch.arange(n) - n // 2) / 4.0) ** 2)

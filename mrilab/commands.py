@@ -1,0 +1,417 @@
+"""What the commands of ``python -m mrilab`` do; :mod:`mrilab.__main__` has their options."""
+
+import datetime
+import json
+import math
+import platform
+import sys
+import time
+from pathlib import Path
+
+from . import __version__
+
+METHODS = ("variational", "cg_sense", "zero_filled")
+
+
+def say(text):
+    """To the error stream, beside the progress bars; the output stream has only results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def train(options):
+    import torch
+
+    from .training import train
+    from .volumes import load_volume
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    low, high = options.voxel_size[0], options.voxel_size[-1]
+    out = train(options.volumes, (low, high), options.out, steps=options.steps, batch=options.batch,
+                patch=options.patch, widths=tuple(options.widths), conditioned=options.conditioned,
+                learning_rate=options.learning_rate, seed=options.seed, device=options.device,
+                workers=options.workers, accumulate=options.accumulate, interval=options.interval,
+                validation=options.validation and load_volume(options.validation))
+    print(f"{out} and its card {out.with_suffix('.json')}")
+
+
+def describe(path, voxel_size=None, measure=True):
+    """What is in a file, as a dictionary; for a scan also what reconstructing it will take on this machine."""
+    from . import datasets, formats, nifti
+    from .volumes import load_volume
+
+    names = {d.name: d for d in datasets.list_datasets()}
+    if str(path) in names:
+        d = names[str(path)]
+        found = {"name": d.name, "kind": d.kind, "licence": d.licence, "source": d.source, "description": d.description}
+        if d.kind != "volume":
+            return found
+        path = datasets.fetch(d.name)
+    else:
+        found = {"file": str(path)}
+    kind = formats.recognise(path)
+    found |= {"format": kind, "bytes": Path(path).stat().st_size}
+    if kind == "nifti":
+        shape, sizes = nifti.nifti_shape(path)
+    elif kind == "volume":
+        volume = load_volume(path)
+        shape, sizes = tuple(volume.data.shape), volume.voxel_size
+    else:
+        scan = formats.open_scan(path, voxel_size)
+        if kind == "cfl":
+            found["bytes"] = Path(path).with_suffix(".cfl").stat().st_size
+        shape, sizes = (*scan.shape[:2], scan.wanted), scan.voxel_size
+        found |= {"coils": scan.coils, "acceleration": round(scan.acceleration, 2),
+                  "oversampling": round(scan.shape[2] / scan.wanted, 2),
+                  "noise_samples": 0 if scan.noise is None else scan.noise.shape[1]}
+        found |= {key: value for key, value in scan.info.items() if value}
+        found |= requirements(scan.coils, shape, measure)
+    return found | {"matrix": shape, "voxel_size": sizes, "field_of_view": tuple(n * d for n, d in zip(shape, sizes))}
+
+
+def requirements(coils, shape, measure=True):
+    """Memory in bytes and, measured on a small problem, seconds of a reconstruction on this CPU.
+
+    k-space, maps and the operator's copy of the maps are the bulk; a few images come on top.
+    """
+    import torch
+
+    from .diffusion import load_prior
+    from .operators import SenseOperator
+
+    voxels = math.prod(shape)
+    found = {"memory": voxels * 8 * (3 * coils + 10)}
+    if measure:
+        size = 48
+        operator = SenseOperator(torch.ones(2, size, size, size), torch.ones(size, size))
+        x = torch.ones(size, size, size, dtype=torch.complex64)
+        prior = load_prior("diverse")
+        operator.normal(x), prior.denoise(torch.zeros(1, 2, size, size), 0.1)
+        start = time.perf_counter()
+        operator.normal(x)
+        normal = (time.perf_counter() - start) / (2 * size**3)
+        start = time.perf_counter()
+        prior.denoise(torch.zeros(8, 2, size, size), 0.1)
+        network = (time.perf_counter() - start) / (8 * size**2)
+        found["seconds_cg_sense"] = round(30 * normal * coils * voxels, 1)
+        found["seconds_variational"] = round((10 + 16 * 7) * normal * coils * voxels + 16 * network * voxels, 1)
+    return found
+
+
+def human(count):
+    """Bytes as people say them.
+
+    Examples
+    --------
+    >>> human(2147483648)
+    '2.1 GB'
+    """
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def info(options):
+    everything = [describe(path, options.voxel_size, not options.quick) for path in options.files]
+    if options.json:
+        print(json.dumps(everything, indent=1))
+        return
+    for found in everything:
+        lines = dict(found)
+        print(lines.pop("file", None) or lines.pop("name"))
+        for key in ("matrix", "voxel_size", "field_of_view"):
+            if key in lines:
+                lines[key] = " x ".join(f"{n:g}" for n in lines[key]) + (
+                    "  (z, y, x)" if key == "matrix" else " mm  (z, y, x)")
+        for key in ("bytes", "memory"):
+            if key in lines:
+                lines[key] = human(lines[key])
+        for key, value in lines.items():
+            if value not in (None, ""):
+                print(f"  {key.replace('_', ' '):20s} {value}")
+
+
+def _as_acquisition(path, options, readout):
+    """The file as an acquisition: ours, or any raw scan prepared."""
+    import torch
+
+    from . import formats, mrd
+    from .preprocess import prepare
+    from .volumes import load_acquisition
+
+    if formats.recognise(path) == "acquisition":
+        return load_acquisition(path, readout)
+    maps = options.maps
+    if maps is not None:
+        maps = torch.from_numpy(formats.read_cfl(maps).copy()) if maps.endswith((".cfl", ".hdr")) \
+            else mrd.read_ahead_maps(maps)
+    return prepare(path, coils=options.coils, readout=readout, voxel_size=options.voxel_size, maps=maps,
+                   calibration=options.calibration, whiten=not options.no_whitening)
+
+
+def convert(options):
+    from . import formats, mrd
+    from .volumes import load_volume, save_acquisition
+
+    out = Path(options.out)
+    _check_folder(out)
+    if formats.recognise(_locate(options.file)) in ("volume", "nifti"):
+        volume = load_volume(options.file, options.phase)
+        if out.suffix == ".cfl":
+            formats.save_cfl(out, volume.data, volume.voxel_size)
+        else:
+            save_image(out, volume)
+    else:
+        if out.suffix not in (".h5", ".hdf5", ".cfl", ".mrd"):
+            raise ValueError(f"out: found {options.out!r}, expected a name ending in .h5, .cfl or .mrd for a scan")
+        acquisition = _as_acquisition(options.file, options, options.readout)
+        if out.suffix == ".cfl":
+            formats.save_cfl(out, acquisition.kspace, acquisition.voxel_size)
+            formats.save_cfl(out.with_name(f"{out.stem}_maps.cfl"), acquisition.maps)
+        elif out.suffix == ".mrd":
+            mrd.save_ismrmrd(out, acquisition.kspace, acquisition.mask, acquisition.voxel_size)
+        else:
+            save_acquisition(out, acquisition)
+        for key, value in acquisition.info.items():
+            if key != "affine":
+                say(f"{key}: {value}")
+    print(out)
+
+
+def _locate(name_or_path):
+    """A shipped volume's file, or the path itself: BART files may lack the ending of a file that exists."""
+    from . import datasets
+
+    names = [d.name for d in datasets.list_datasets("volume")]
+    return datasets.fetch(name_or_path) if name_or_path in names else name_or_path
+
+
+def _check_folder(out):
+    """Before the work, not after it."""
+    if not Path(out).parent.is_dir():
+        raise FileNotFoundError(f"{Path(out).parent}: no such folder; it is where {Path(out).name} should go")
+
+
+def save_image(path, volume):
+    """A volume as HDF5 or NIfTI, by the ending of the name."""
+    from .nifti import save_nifti
+    from .volumes import save_volume
+
+    name = str(path)
+    if name.endswith((".nii", ".nii.gz")):
+        save_nifti(path, volume)
+    elif name.endswith((".h5", ".hdf5")):
+        save_volume(path, volume)
+    else:
+        raise ValueError(f"out: found {name!r}, expected a name ending in .h5, .nii or .nii.gz")
+
+
+def simulate(options):
+    from .simulate import simulate_acquisition
+    from .volumes import Volume, load_volume, save_acquisition
+
+    _check_folder(options.out)
+    volume = load_volume(options.volume)
+    if options.voxel_size:
+        volume = volume.resample(options.voxel_size)
+    acquisition, truth = simulate_acquisition(volume, options.acceleration, options.coils, options.noise, options.seed)
+    save_acquisition(options.out, acquisition)
+    print(options.out)
+    if options.truth:
+        _check_folder(options.truth)
+        save_image(options.truth, Volume(truth, acquisition.voxel_size, {"source": f"truth of {options.out}"}))
+        print(options.truth)
+
+
+def fetch(options):
+    from . import datasets
+
+    if not options.names:
+        for d in datasets.list_datasets():
+            print(f"{d.name:28s} {d.kind:9s} {human(d.bytes) if d.bytes else '?':>8s}  {d.licence:14s} {d.description}")
+        return
+    for name in options.names:
+        print(datasets.fetch(name))
+
+
+def reconstruct(options):
+    import torch
+
+    if torch.device(options.device).type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"--device: found {options.device!r}, expected cpu: no CUDA device is usable here")
+    out = Path(options.out)
+    if len(options.scans) == 1 and not out.is_dir():
+        _check_folder(out)
+        jobs = [(options.scans[0], str(out))]
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        jobs = [(scan, str(out / f"{Path(scan).stem}{options.format}")) for scan in options.scans]
+        if len({target for _, target in jobs}) < len(jobs):
+            raise ValueError("scans: found two with the same file name, expected names that differ")
+    if not any(target.endswith((".h5", ".hdf5", ".nii", ".nii.gz")) for _, target in jobs):
+        raise ValueError(f"--out: found {options.out!r}, expected a name ending in .h5, .nii or .nii.gz, or a folder")
+    settings = {key: value for key, value in vars(options).items() if key not in ("run", "scans", "out", "debug")}
+    if options.jobs == 1 and not options.scheduler:
+        for job in jobs:
+            print(reconstruct_one(*job, settings))
+    else:
+        for target in in_parallel(jobs, settings, options.jobs, options.scheduler):
+            print(target)
+
+
+def in_parallel(jobs, settings, count, scheduler=None):
+    """Many scans at once with joblib: processes of this machine, or the workers of a Dask cluster.
+
+    Parameters
+    ----------
+    jobs : list of (scan, target)
+    settings : dict
+        Options of ``reconstruct``.
+    count : int
+        Processes on this machine; with a scheduler, how many of its workers (-1 for all).
+    scheduler : str, optional
+        Address of a Dask scheduler (``tcp://host:8786``), a scheduler file (``.json``), or ``local``.
+    """
+    import contextlib
+
+    import joblib
+
+    with contextlib.ExitStack() as stack:
+        if scheduler:
+            from distributed import Client
+
+            if scheduler == "local":
+                client = Client(n_workers=max(1, count), threads_per_worker=1, dashboard_address=None)
+            elif scheduler.endswith(".json"):
+                client = Client(scheduler_file=scheduler, timeout=30)
+            else:
+                client = Client(scheduler, timeout=30)
+            stack.enter_context(client)
+            stack.enter_context(joblib.parallel_config(backend="dask"))
+        work = joblib.Parallel(n_jobs=-1 if scheduler else count)
+        return work(joblib.delayed(reconstruct_one)(*job, settings, count) for job in jobs)
+
+
+def reconstruct_one(path, target, settings, processes=1):
+    """Reconstruct a file; write the image, a JSON with what was done, and a picture of three planes.
+
+    Returns
+    -------
+    str
+        The image's path.
+    """
+    import argparse
+    import os
+
+    import torch
+
+    from . import variational
+    from .classical import cg_sense, zero_filled
+    from .datasets import sha256
+    from .diffusion import load_prior
+    from .volumes import Volume
+
+    options = argparse.Namespace(**settings)
+    if processes > 1:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    begin = time.perf_counter()
+    acquisition = _as_acquisition(path, options, options.readout)
+    progress = not options.quiet
+    prior = None
+    if options.method == "zero_filled":
+        result = zero_filled(acquisition)
+    elif options.method == "cg_sense":
+        given = {"regularization": options.regularization, "iterations": options.iterations}
+        result = cg_sense(acquisition.to(options.device), progress=progress,
+                          **{key: value for key, value in given.items() if value is not None})
+    else:
+        prior = load_prior(options.prior, options.device)
+        given = {"iterations": options.iterations, "weight": options.weight, "planes": options.planes}
+        result = variational.reconstruct(acquisition, prior, seed=options.seed, progress=progress,
+                                         **{key: value for key, value in given.items() if value is not None})
+    image = result.image.cpu()
+    carried = {key: acquisition.info[key] for key in ("affine", "scale") if key in acquisition.info}
+    volume = Volume(image if options.complex or target.endswith((".h5", ".hdf5")) else image.abs(),
+                    result.voxel_size, carried | {"source": f"{options.method} of {Path(path).name}"})
+    record = {
+        "input": Path(path).name, "output": Path(target).name, "method": options.method, "settings": settings,
+        "matrix": list(image.shape), "voxel_size": list(result.voxel_size), "coils": len(acquisition.maps),
+        "acceleration": acquisition.acceleration, "noise": acquisition.noise, "misfit": result.misfit,
+        "seconds": result.seconds, "seconds_with_files": time.perf_counter() - begin,
+        "network_evaluations": result.network_evaluations, "operator_applications": result.operator_applications,
+        "preparation": {key: value for key, value in acquisition.info.items() if key != "affine"},
+        "versions": {"mrilab": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    if prior is not None:
+        from .datasets import locate
+
+        record["prior"] = {"name": options.prior, "sha256": sha256(locate(options.prior, "prior")),
+                           "voxel_sizes": list(prior.voxel_sizes)}
+    save_image(target, volume)
+    save_record(_beside(target, ".json"), record)
+    save_picture(_beside(target, ".png"), image, result.voxel_size, acquisition.acceleration)
+    return target
+
+
+def _beside(target, ending):
+    """``image.nii.gz`` to ``image.json``."""
+    path = Path(target)
+    return path.with_name(path.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".h5").removesuffix(".hdf5")
+                          + ending)
+
+
+def save_record(path, record):
+    """A dictionary as JSON, whole or not at all."""
+    from .volumes import atomic_path
+
+    text = json.dumps(record, indent=1, default=lambda value: getattr(value, "tolist", value.__str__)()) + "\n"
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
+
+
+def save_picture(path, image, voxel_size, acceleration=None):
+    """The middle slices of the three planes as PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from .plotting import show_slices, use_style
+    from .volumes import PLANES, atomic_path
+
+    with plt.rc_context():
+        use_style()
+        figure = show_slices([image] * 3, list(PLANES), voxel_size, acceleration, plane=list(PLANES))
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary)
+        plt.close(figure)
+
+
+def compare(options):
+    from . import metrics
+    from .volumes import load_volume
+
+    truth = load_volume(options.truth)
+    rows = []
+    for path in options.images:
+        image = load_volume(path)
+        if image.data.shape != truth.data.shape:
+            raise ValueError(f"{path}: found matrix {tuple(image.data.shape)}, expected that of the truth, "
+                             f"{tuple(truth.data.shape)}")
+        if max(abs(a - b) / b for a, b in zip(image.voxel_size, truth.voxel_size)) > 1e-3:
+            raise ValueError(f"{path}: found voxel size {image.voxel_size}, expected that of the truth, "
+                             f"{truth.voxel_size}")
+        x, y = image.data.abs(), truth.data.abs()
+        if options.match:
+            x = x * ((x * y).sum() / x.square().sum())
+        rows.append({"image": str(path), "psnr": metrics.psnr(x, y),
+                     "psnr_head": metrics.psnr(x, y, metrics.head_mask(y)), "ssim": metrics.ssim(x, y)})
+    if options.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        print(f"{'image':40s} {'PSNR, dB':>9s} {'in head':>9s} {'SSIM':>7s}")
+        for row in rows:
+            print(f"{row['image']:40s} {row['psnr']:9.2f} {row['psnr_head']:9.2f} {row['ssim']:7.4f}")
