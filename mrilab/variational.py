@@ -6,17 +6,12 @@ Krainovic, Ruschke and Heckel (arXiv 2412.18584), with the gradient of RED-diff 
 2305.04391), which does not differentiate through the network. Chapter 7 builds the solver by hand.
 """
 
-import time
-
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from .classical import cg_sense
-from .diffusion import Prior, to_channels, to_complex
-from .metrics import percentile
-from .operators import SenseOperator, conjugate_gradients
-from .volumes import PLANES, Acquisition, Reconstruction
+from .problem import Problem, denoise_slices
+from .volumes import PLANES
 
 
 def denoised_average(x, prior, sigma, voxel_size, planes=tuple(PLANES), fraction=None, generator=None):
@@ -56,8 +51,7 @@ def denoised_average(x, prior, sigma, voxel_size, planes=tuple(PLANES), fraction
         slices = x.movedim(axis, 0)
         total = len(slices)
         drawn = torch.randperm(total, generator=generator)[: max(1, round(fraction * total))].to(x.device)
-        in_plane = tuple(d for a, d in enumerate(voxel_size) if a != axis)
-        denoised = to_complex(prior.denoise(to_channels(slices[drawn]), sigma, in_plane))
+        denoised = denoise_slices(x, prior, sigma, voxel_size, plane, drawn)
         scale = total / len(drawn) / len(planes)
         average.movedim(axis, 0)[drawn] += scale * (denoised - slices[drawn])
         evaluations += len(drawn)
@@ -77,7 +71,7 @@ def reconstruct(acquisition, prior, planes=tuple(PLANES), seed=0, iterations=16,
     ----------
     acquisition : Acquisition
         Its intensities are brought to the prior's scale here, and back at the end. A noise level that is
-        not known is estimated from the outer end of the readout (:func:`noise_level`).
+        not known is estimated from the outer end of the readout (:func:`~mrilab.problem.noise_level`).
     prior : Prior
         The work is done on its device.
     planes : sequence of str
@@ -118,63 +112,23 @@ def reconstruct(acquisition, prior, planes=tuple(PLANES), seed=0, iterations=16,
     (True, 90)
     """
     planes = (planes,) if isinstance(planes, str) else tuple(planes)
-    _check(acquisition, prior, planes, iterations, fraction, sigma, weight, cg_iterations)
-    begin = time.perf_counter()
-    acquisition = acquisition.to(next(prior.parameters()).device)
-    operator = SenseOperator(acquisition.maps, acquisition.mask)
-    start = cg_sense(acquisition, iterations=10, progress=False)
-    scale = percentile(start.image, 0.99)
-    if scale == 0:
-        raise ValueError("acquisition: found k-space of zeros, expected a measurement")
-    x, measured = start.image / scale, operator.adjoint(acquisition.kspace) / scale
-    energy = (acquisition.kspace.abs() / scale).square().sum().item()
-    noise = (noise_level(acquisition) if acquisition.noise is None else acquisition.noise) / scale
+    _check(planes, iterations, fraction, sigma, weight, cg_iterations)
+    problem = Problem(acquisition, prior)
+    x = problem.start
     generator = torch.Generator().manual_seed(seed)
-
-    evaluations, applications = 0, start.operator_applications
-    levels = np.geomspace(*sigma, iterations).tolist()
-    bar = tqdm(levels, desc="reconstruct", disable=not progress)
+    bar = tqdm(np.geomspace(*sigma, iterations).tolist(), desc="reconstruct", disable=not progress)
     for i, level in enumerate(bar):
-        denoised, used = denoised_average(x, prior, level, acquisition.voxel_size, planes, fraction, generator)
-        evaluations += used
-        rho = weight * max(noise, 1e-4) ** 2 / level**2      # noiseless data still leave the prior a say
-        x, used = conjugate_gradients(lambda v, rho=rho: operator.normal(v).add_(v, alpha=rho),
-                                      measured + rho * denoised, x, cg_iterations)
-        fitted = operator.normal(x)
-        # |A x - y|^2 multiplied out: one normal operator instead of a pass over k-space
-        residual = torch.vdot(x.flatten(), (fitted - 2 * measured).flatten()).real.item() + energy
-        misfit = (max(residual, 0) / energy) ** 0.5
-        applications += used + 2
+        denoised, used = denoised_average(x, prior, level, problem.voxel_size, planes, fraction, generator)
+        problem.evaluations += used
+        x = problem.data_step(denoised, weight * (problem.noise / level) ** 2, x, cg_iterations)
+        misfit = problem.misfit(x)
         bar.set_postfix_str(f"sigma {level:.3f}, misfit {misfit:.4f}", refresh=False)
         if callback:
-            callback(i, x * scale, misfit)
-    return Reconstruction((x * scale).contiguous(), acquisition.voxel_size, evaluations, applications,
-                          time.perf_counter() - begin, misfit)
+            callback(i, x * problem.scale, misfit)
+    return problem.result(x, misfit)
 
 
-def noise_level(acquisition):
-    """Standard deviation of the k-space noise, read off the outer eighths of the readout.
-
-    There the signal of an image is weakest; the median of the magnitudes is robust against what is
-    left, and is ``sqrt(2 ln 2)`` standard deviations for complex noise. Signal makes it too high, never
-    too low.
-
-    Examples
-    --------
-    >>> k = 0.02 * torch.view_as_complex(torch.randn(4, 20, 20, 64, 2, generator=torch.Generator().manual_seed(0)))
-    >>> round(noise_level(Acquisition(k, torch.ones_like(k), torch.ones(20, 20), (1, 1, 1))), 3)
-    0.02
-    """
-    measured = acquisition.kspace[:, acquisition.mask]
-    edge = max(1, measured.shape[-1] // 8)
-    outer = torch.cat([measured[..., :edge], measured[..., -edge:]], dim=-1)
-    return outer.abs().median().item() / 1.1774
-
-
-def _check(acquisition, prior, planes, iterations, fraction, sigma, weight, cg_iterations):
-    for name, value, kind in (("acquisition", acquisition, Acquisition), ("prior", prior, Prior)):
-        if not isinstance(value, kind):
-            raise ValueError(f"{name}: found {type(value).__name__}, expected a {kind.__name__}")
+def _check(planes, iterations, fraction, sigma, weight, cg_iterations):
     if not planes or any(p not in PLANES for p in planes) or len(set(planes)) < len(planes):
         raise ValueError(f"planes: found {planes!r}, expected some of {', '.join(PLANES)}, each once")
     if fraction is not None and not 0 < fraction <= 1:

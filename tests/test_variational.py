@@ -7,9 +7,10 @@ from mrilab.classical import cg_sense
 from mrilab.diffusion import Prior, load_prior, to_channels, to_complex
 from mrilab.metrics import percentile, psnr
 from mrilab.operators import SenseOperator, conjugate_gradients
+from mrilab.problem import noise_level
 from mrilab.simulate import head_phantom, simulate_acquisition
 from mrilab.unet import UNet
-from mrilab.variational import denoised_average, noise_level, reconstruct
+from mrilab.variational import denoised_average, reconstruct
 from mrilab.volumes import PLANES, Acquisition, load_volume
 
 

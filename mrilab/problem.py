@@ -1,0 +1,119 @@
+"""An acquisition in the units of a prior: what every method with a prior starts from.
+
+The priors expect complex images whose 99th percentile is 1. :class:`Problem` brings an acquisition there, on the
+prior's device, starts from a few steps of regularised least squares, counts the applications of the normal operator,
+and brings the result back.
+"""
+
+import time
+
+import torch
+
+from .diffusion import Prior, to_channels, to_complex
+from .metrics import percentile
+from .operators import SenseOperator, conjugate_gradients
+from .volumes import PLANES, Acquisition, Reconstruction
+
+START = dict(regularization=0.005, iterations=10)       # of least squares
+
+
+class Problem:
+    """A reconstruction problem, scaled.
+
+    Parameters
+    ----------
+    acquisition : Acquisition
+        A noise level that is not known is estimated (:func:`noise_level`).
+    prior : Prior
+        The work is done on its device.
+
+    Attributes
+    ----------
+    operator : SenseOperator
+    measured : Tensor
+        complex64 ``(z, y, x)``, ``A^H y``.
+    start : Tensor
+        complex64 ``(z, y, x)``, least squares; 99th percentile 1.
+    noise : float
+        Standard deviation of the noise per channel in these units; at least 1e-4, so that a prior has a say
+        beside noiseless data.
+    voxel_size : tuple of float
+
+    Examples
+    --------
+    >>> from mrilab.diffusion import load_prior
+    >>> from mrilab.simulate import head_phantom, simulate_acquisition
+    >>> problem = Problem(simulate_acquisition(head_phantom((8, 8, 8)), 2)[0], load_prior("diverse"))
+    >>> problem.start.shape, round(problem.misfit(problem.start), 2) < 0.2
+    (torch.Size([21, 27, 21]), True)
+    """
+
+    def __init__(self, acquisition, prior):
+        for name, value, kind in (("acquisition", acquisition, Acquisition), ("prior", prior, Prior)):
+            if not isinstance(value, kind):
+                raise ValueError(f"{name}: found {type(value).__name__}, expected a {kind.__name__}")
+        self.begin = time.perf_counter()
+        acquisition = acquisition.to(next(prior.parameters()).device)
+        self.operator = SenseOperator(acquisition.maps, acquisition.mask)
+        self.voxel_size, self.prior, self.evaluations, self.applications = acquisition.voxel_size, prior, 0, 0
+        measured = self.operator.adjoint(acquisition.kspace)
+        weight = START["regularization"]
+        start, self.applications = conjugate_gradients(lambda v: self.operator.normal(v).add_(v, alpha=weight),
+                                                       measured, iterations=START["iterations"], tolerance=1e-3)
+        self.scale = percentile(start, 0.99)
+        if self.scale == 0:
+            raise ValueError("acquisition: found k-space of zeros, expected a measurement")
+        self.start, self.measured = start / self.scale, measured / self.scale
+        self.energy = (acquisition.kspace.abs() / self.scale).square().sum().item()
+        noise = noise_level(acquisition) if acquisition.noise is None else acquisition.noise
+        self.noise = max(noise / self.scale, 1e-4)
+
+    def data_step(self, target, rho, x, iterations):
+        """``min |A x - y|^2 + rho |x - target|^2`` by conjugate gradients from ``x``."""
+        x, used = conjugate_gradients(lambda v: self.operator.normal(v).add_(v, alpha=rho),
+                                      self.measured + rho * target, x, iterations)
+        self.applications += used + 1
+        return x
+
+    def denoise(self, x, sigma, plane, chosen=slice(None)):
+        """The slices of a plane, or those chosen, through the prior: complex64 ``(slices, ., .)``."""
+        clean = denoise_slices(x, self.prior, sigma, self.voxel_size, plane, chosen)
+        self.evaluations += len(clean)
+        return clean
+
+    def misfit(self, x):
+        """``|A x - y| / |y|``, multiplied out: one normal operator instead of a pass over k-space."""
+        self.applications += 1
+        residual = torch.vdot(x.flatten(), (self.operator.normal(x) - 2 * self.measured).flatten()).real.item()
+        return (max(residual + self.energy, 0) / self.energy) ** 0.5
+
+    def result(self, x, misfit):
+        """The image in the acquisition's units, and what it cost."""
+        return Reconstruction((x * self.scale).contiguous(), self.voxel_size, self.evaluations, self.applications,
+                              time.perf_counter() - self.begin, misfit)
+
+
+def denoise_slices(x, prior, sigma, voxel_size, plane, chosen=slice(None)):
+    """The slices of a plane of a volume, or those chosen, through a prior: complex64 ``(slices, ., .)``."""
+    axis = PLANES[plane]
+    in_plane = tuple(d for a, d in enumerate(voxel_size) if a != axis)
+    return to_complex(prior.denoise(to_channels(x.movedim(axis, 0)[chosen]), sigma, in_plane))
+
+
+def noise_level(acquisition):
+    """Standard deviation of the k-space noise, read off the outer eighths of the readout.
+
+    There the signal of an image is weakest; the median of the magnitudes is robust against what is
+    left, and is ``sqrt(2 ln 2)`` standard deviations for complex noise. Signal makes it too high, never
+    too low.
+
+    Examples
+    --------
+    >>> k = 0.02 * torch.view_as_complex(torch.randn(4, 20, 20, 64, 2, generator=torch.Generator().manual_seed(0)))
+    >>> round(noise_level(Acquisition(k, torch.ones_like(k), torch.ones(20, 20), (1, 1, 1))), 3)
+    0.02
+    """
+    measured = acquisition.kspace[:, acquisition.mask]
+    edge = max(1, measured.shape[-1] // 8)
+    outer = torch.cat([measured[..., :edge], measured[..., -edge:]], dim=-1)
+    return outer.abs().median().item() / 1.1774
