@@ -3,6 +3,7 @@
 #   make test      everything that must pass
 #   make chapters  execute the chapters in place, storing their outputs (make chapters NAME=01_forward_model)
 #   make results   measure again what the book shows from data/results (an hour)
+#   make fuzz      look for files that break the readers (make fuzz FUZZ=20000, examples to try)
 #   make address   write the repository's address everywhere (make address URL=https://github.com/OWNER/NAME)
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,7 +13,7 @@ READY := .venv/ready
 export TQDM_DISABLE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: env book test lint browser chapters results address clean
+.PHONY: env book test lint browser chapters results address fuzz clean
 
 env: $(READY)
 
@@ -63,6 +64,9 @@ results: $(READY)
 
 address: $(READY)
 	$(BIN)/python tools/address.py $(URL)
+
+fuzz: $(READY)
+	$(BIN)/python tests/fuzz.py $(FUZZ)
 
 clean:
 	rm -rf _build .venv node_modules book/_vendor

@@ -5,6 +5,7 @@ was not understood; 130, interrupted.
 """
 
 import argparse
+import logging
 import sys
 
 from . import __version__, commands
@@ -155,6 +156,7 @@ def parser():
 def main(arguments=None):
     """Run one command and return its exit status."""
     options = parser().parse_args(arguments)
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)      # what it grumbles about, an error says
     try:
         options.run(options)
     except KeyboardInterrupt:

@@ -81,10 +81,7 @@ class Scan:
         stop = size if stop is None else stop
         if not 0 <= start < stop <= size:
             raise ValueError(f"start, stop: found {start}, {stop}, expected 0 <= start < stop <= {size}")
-        kspace = self.fetch(start, stop).to(torch.complex64)
-        if not torch.isfinite(torch.view_as_real(kspace)).all():
-            raise ValueError("kspace: found NaN or infinite values, expected finite numbers")
-        return kspace
+        return self.fetch(start, stop)
 
 
 def recognise(path):
@@ -194,7 +191,10 @@ def open_scan(path, voxel_size=None):
 
         def fetch(start, stop):
             with _hdf5.named(path):
-                return inner(start, stop)
+                kspace = inner(start, stop).to(torch.complex64)
+                if not torch.isfinite(torch.view_as_real(kspace)).all():
+                    raise ValueError("kspace: found NaN or infinite values, expected finite numbers")
+                return kspace
 
         scan.fetch = fetch
         return scan
@@ -240,7 +240,7 @@ def _open_calgary(path, voxel_size):
     from our convention the head is shifted by half a field of view. A linear phase moves it back.
     """
     if path.suffix == ".npy":
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)        # a file shorter than its header says is refused
         shape, kind = array.shape, array.dtype.kind
     else:
         with _hdf5.opened(path) as file:

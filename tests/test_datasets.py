@@ -1,6 +1,13 @@
+import dataclasses
 import hashlib
+import http.server
 import shutil
+import tarfile
+import threading
+import time
+import zipfile
 
+import corpus
 import pytest
 
 from mrilab import datasets
@@ -16,7 +23,10 @@ def test_splits_are_by_person():
     assert not (people["test"] | people["shifted test"]) & (people["train"] | people["validation"])
 
 
-@pytest.mark.parametrize("d", datasets.list_datasets(), ids=lambda d: d.name)
+SHIPPED = [d for d in datasets.list_datasets() if d.kind != "external"]
+
+
+@pytest.mark.parametrize("d", SHIPPED, ids=lambda d: d.name)
 def test_shipped_file_is_the_registered_one(d):
     path = datasets.fetch(d.name)
     assert path.stat().st_size == d.bytes
@@ -66,8 +76,6 @@ def test_unknown_name_and_missing_file(tmp_path, monkeypatch):
 def test_without_a_checkout_the_file_is_downloaded_and_checked(tmp_path, monkeypatch):
     """As in an installed package: pooch takes the file from the release's address."""
     import functools
-    import http.server
-    import threading
 
     import pooch
 
@@ -88,3 +96,155 @@ def test_without_a_checkout_the_file_is_downloaded_and_checked(tmp_path, monkeyp
             d.sha256 for d in datasets.list_datasets() if d.name == "colin27_ch2_slab")
     finally:
         server.shutdown()
+
+
+@pytest.mark.parametrize("d", datasets.list_datasets("external"), ids=lambda d: d.name)
+def test_external_sets_say_what_one_must_know(d):
+    assert d.licence and d.page.startswith("http") and d.access and d.source and d.urls and d.format in datasets.MAGIC
+    assert not d.sha256 and "not tried" in d.description      # no sum is known here, and none is made up
+
+
+CONTENT = datasets.MAGIC["hdf5"] + bytes(range(256)) * 1000
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """Serves CONTENT, but not without first misbehaving: each request takes one word from ``moods``."""
+
+    moods, asked = [], []
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        mood = self.moods.pop(0) if self.moods else "well"
+        self.asked.append((mood, self.headers.get("Range"), self.headers["User-Agent"]))
+        if mood.isdigit():
+            return self.send_error(int(mood))
+        content, start = CONTENT, 0
+        if mood == "wrong":
+            content = b"<html>please log in</html>" * 100
+        elif mood == "other":
+            content = CONTENT[:-1] + b"!"
+        elif self.headers.get("Range") and mood != "whole":
+            start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            if start >= len(content):
+                return self.send_error(416)
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        body = content[start:]
+        announced = len(body) + {"long": 5000, "short": -5000}.get(mood, 0)
+        self.send_header("Content-Length", str(announced))
+        self.send_header("ETag", '"one"')
+        self.end_headers()
+        if mood in ("drops", "stalls"):
+            self.wfile.write(body[:len(body) // 2])
+            self.wfile.flush()
+            if mood == "stalls":
+                time.sleep(1.5)
+        else:
+            self.wfile.write(body[:max(0, announced)])
+        self.close_connection = True
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A set named ``scan`` at an address of a local server; pauses and patience are short."""
+    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    Server.moods, Server.asked = [], []
+    entry = datasets.Dataset("scan", "external", "external/scan.h5", format="hdf5", page="http://page", access="ask us",
+                             urls=tuple(f"http://127.0.0.1:{web.server_port}/{n}" for n in (1, 2)))
+    monkeypatch.setattr(datasets, "_registry", lambda: {"scan": entry})
+    monkeypatch.setattr(datasets, "PAUSE", 0)
+    monkeypatch.setattr(datasets, "STALL", 0.5)
+    monkeypatch.setenv("MRILAB_CACHE", str(tmp_path))
+    yield Server
+    web.shutdown()
+    web.server_close()
+
+
+def rest_asked(server):
+    """Where the last request began."""
+    return int((server.asked[-1][1] or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+
+
+@pytest.mark.parametrize("moods", [["well"], ["drops"], ["stalls"], ["drops", "drops", "503", "drops"], ["429", "500"],
+                                   ["drops", "whole"], ["long", "well"], ["404"], ["wrong"]], ids="-".join)
+def test_patient_download(server, moods, tmp_path):
+    """Whatever goes wrong on the way, the file that arrives is whole, and its sum is recorded."""
+    server.moods.extend(moods)
+    path = datasets.fetch("scan")
+    assert path.read_bytes() == CONTENT and path == tmp_path / "external" / "scan.h5"
+    assert (tmp_path / "external" / "scan.h5.sha256").read_text().split()[0] == hashlib.sha256(CONTENT).hexdigest()
+    assert sorted(p.name for p in path.parent.iterdir()) == ["scan.h5", "scan.h5.sha256"]
+    assert all(agent.startswith("mrilab/") for _, _, agent in server.asked)
+    if moods == ["drops"]:                              # the second request asked only for the rest
+        assert rest_asked(server) > len(CONTENT) // 3
+    asked = len(server.asked)
+    assert datasets.fetch("scan") == path and len(server.asked) == asked
+
+
+def test_broken_download_goes_on_in_the_next_call(server, monkeypatch, tmp_path):
+    monkeypatch.setattr(datasets, "ATTEMPTS", 1)
+    server.moods.extend(["drops", "500"])
+    with pytest.raises(OSError, match="scan: no address delivered it.*by hand from http://page .ask us. and put it at"):
+        datasets.fetch("scan")
+    kept = (tmp_path / "external" / "scan.h5.part").stat().st_size
+    assert datasets.fetch("scan").read_bytes() == CONTENT
+    assert rest_asked(server) == kept > len(CONTENT) // 3
+
+
+def test_a_wrong_file_is_not_taken(server, tmp_path):
+    server.moods.extend(["wrong", "wrong"])
+    with pytest.raises(OSError, match="begins with b'<html>"):
+        datasets.fetch("scan")
+    assert not list((tmp_path / "external").iterdir())
+
+
+def test_another_file_than_the_recorded_one(server, tmp_path):
+    """Trust on first use: a later file with another sum is refused, from the server and on the disk."""
+    path = datasets.fetch("scan")
+    path.unlink()
+    server.moods.extend(["other", "other"])
+    with pytest.raises(OSError, match="hash"):
+        datasets.fetch("scan")
+    assert not path.exists()
+    path.write_bytes(CONTENT[:-1] + b"?")
+    with pytest.raises(ValueError, match="scan.h5: found SHA-256 .*, expected .*delete it to download again"):
+        datasets.fetch("scan")
+
+
+def test_announced_size_is_held_against_the_known_one(server, monkeypatch):
+    entry = dataclasses.replace(datasets._registry()["scan"], bytes=len(CONTENT))
+    monkeypatch.setattr(datasets, "_registry", lambda: {"scan": entry})
+    server.moods.extend(["short", "short"])
+    with pytest.raises(OSError, match=f"bytes announced, expected {len(CONTENT)}"):
+        datasets.fetch("scan")
+
+
+def test_file_put_there_by_hand(server, tmp_path):
+    (tmp_path / "external").mkdir()
+    (tmp_path / "external" / "scan.h5").write_bytes(b"<html>")
+    with pytest.raises(ValueError, match="scan.h5: found another kind of file, expected hdf5"):
+        datasets.fetch("scan")
+    (tmp_path / "external" / "scan.h5").write_bytes(CONTENT)
+    assert datasets.fetch("scan").read_bytes() == CONTENT and server.asked == []
+
+
+def test_good_archives(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("Train/e1.h5", "one")
+        file.writestr("Train/sub/e2.h5", "two")
+    files = datasets.extract(tmp_path / "a.zip", tmp_path / "out")
+    assert [f.read_text() for f in files] == ["one", "two"] and files[0] == tmp_path / "out" / "Train" / "e1.h5"
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as file:
+        file.add(tmp_path / "out", "data")
+    assert len(datasets.extract(tmp_path / "a.tar.gz", tmp_path / "again")) == 2
+
+
+def test_hostile_archives_leave_nothing_anywhere(tmp_path):
+    for path in corpus.archives(tmp_path / "archives"):
+        with pytest.raises(ValueError, match="bad"):
+            datasets.extract(path, tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["archives"]
