@@ -206,3 +206,32 @@ def load_or_make(folder):
     acq, _ = simulate_acquisition(head_phantom((10, 10, 10)), acceleration=2, coils=2)
     save_acquisition(folder / "scan.h5", acq)
     return "scan.h5"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [["--jobs", 2], ["--jobs", 2, "--scheduler", "local"]], ids=["joblib", "dask"])
+def test_many_scans(folder, tmp_path, how, capsys):
+    """Two scans in two processes give the images that one process gives; a broken one is named."""
+    for name in ("one.h5", "two.h5"):
+        (tmp_path / name).write_bytes((folder / "sim.h5").read_bytes())
+    settings = ["--method", "cg_sense", "--quiet", "--iterations", 5]
+    assert run("reconstruct", folder / "sim.h5", "--out", tmp_path / "alone.h5", *settings) == 0
+    capsys.readouterr()
+    assert run("reconstruct", tmp_path / "one.h5", tmp_path / "two.h5", "--out", tmp_path / "out", *settings, *how) == 0
+    assert capsys.readouterr().out.split() == [str(tmp_path / "out" / name) for name in ("one.h5", "two.h5")]
+    for name in ("one", "two"):
+        images = [load_volume(path).data for path in (tmp_path / "out" / f"{name}.h5", tmp_path / "alone.h5")]
+        assert torch.allclose(*images, atol=1e-5)
+        assert json.loads((tmp_path / "out" / f"{name}.json").read_text())["input"] == f"{name}.h5"
+    if len(how) == 2:
+        (tmp_path / "three.h5").write_text("not a scan")
+        assert run("reconstruct", tmp_path / "one.h5", tmp_path / "three.h5", "--out", tmp_path / "out", *settings,
+                   *how) == 1
+        error = capsys.readouterr().err
+        assert "mrilab: " in error and "three.h5: found neither HDF5" in error and "Traceback" not in error
+
+
+def test_scans_of_the_same_name_are_refused(folder, tmp_path, capsys):
+    (tmp_path / "sim.h5").write_bytes((folder / "sim.h5").read_bytes())
+    assert run("reconstruct", folder / "sim.h5", tmp_path / "sim.h5", "--out", tmp_path / "out") == 1
+    assert "two with the same file name" in capsys.readouterr().err
