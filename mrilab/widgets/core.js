@@ -372,6 +372,16 @@ function niceSteps(low, high, count) {
   return steps.length ? steps : [low];
 }
 
+// Sliders speak faster than the screen: at most one redraw a frame.
+function perFrame(draw) {
+  let asked = false;
+  return () => {
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => { asked = false; draw(); });
+  };
+}
+
 const limit = (v, low, high) => Math.min(Math.max(v, low), high);
 const short = v => String(+v.toPrecision(3));
 const sizes = d => (d.every(v => Math.abs(v - d[0]) < 0.005 * d[0]) ? short(d[0]) : d.map(short).join(" × ")) + " mm";

@@ -18,15 +18,14 @@ function plan(n) {
   return plans.get(n);
 }
 
-// Stockham's algorithm along the columns of an array of `stride` columns and n rows; returns whichever pair of
-// arrays the result ends in, and the other.
-function transform([ar, ai, br, bi], n, stride) {
-  const { radices, cos, sin } = plan(n);
-  let length = n, s = stride, turn = 1;
+// Stockham's algorithm on the row of n values that begins at base; it ends in the second pair of arrays when the
+// number of radices is odd.
+function transformRow([ar, ai, br, bi], n, base, { radices, cos, sin }) {
+  let length = n, s = 1, turn = 1;
   for (const r of radices) {
     const m = length / r, jump = s * m;
     for (let p = 0; p < m; p++) {
-      const from = s * p, to = s * r * p;
+      const from = base + s * p, to = base + s * r * p;
       if (r === 4) {
         const c1 = cos[p * turn], s1 = sin[p * turn], c2 = cos[2 * p * turn], s2 = sin[2 * p * turn];
         const c3 = cos[3 * p * turn], s3 = sin[3 * p * turn];
@@ -66,12 +65,23 @@ function transform([ar, ai, br, bi], n, stride) {
     s *= r;
     turn *= r;
   }
-  return [ar, ai, br, bi];
 }
 
+function transformRows([ar, ai, br, bi], n) {
+  const steps = plan(n);
+  for (let base = 0; base < ar.length; base += n) transformRow([ar, ai, br, bi], n, base, steps);
+  return steps.radices.length % 2 ? [br, bi, ar, ai] : [ar, ai, br, bi];
+}
+
+// in tiles, which stay in the processor's cache
 function transpose(from, to, height, width) {
-  for (let y = 0; y < height; y++) {
-    for (let x = 0, i = y * width; x < width; x++, i++) to[x * height + y] = from[i];
+  for (let top = 0; top < height; top += 16) {
+    for (let left = 0; left < width; left += 16) {
+      const bottom = Math.min(top + 16, height), right = Math.min(left + 16, width);
+      for (let y = top; y < bottom; y++) {
+        for (let x = left; x < right; x++) to[x * height + y] = from[y * width + x];
+      }
+    }
   }
 }
 
@@ -89,10 +99,10 @@ function fft2c({ re, im, height, width }, inverse = false) {
   let [ar, ai, br, bi] = [0, 1, 2, 3].map(() => new Float64Array(n));
   roll(re, ar, height, width, half(height), half(width));
   if (im) roll(im, ai, height, width, half(height), half(width), inverse ? -1 : 1);
-  [ar, ai, br, bi] = transform([ar, ai, br, bi], height, width);
+  [ar, ai, br, bi] = transformRows([ar, ai, br, bi], width);
   transpose(ar, br, height, width);
   transpose(ai, bi, height, width);
-  [br, bi, ar, ai] = transform([br, bi, ar, ai], width, height);
+  [br, bi, ar, ai] = transformRows([br, bi, ar, ai], height);
   transpose(br, ar, width, height);
   transpose(bi, ai, width, height);
   roll(ar, br, height, width, height >> 1, width >> 1, scale);

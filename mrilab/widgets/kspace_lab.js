@@ -1,7 +1,7 @@
 // Two grey ramps in one table: measured k-space in the upper half, the rest dim and blue in the lower.
 const twoRamps = Uint32Array.from({ length: 256 }, (_, v) => {
-  if (v >= 128) return grey[2 * (v - 128)];
-  return (255 << 24 | Math.min(255, 40 + 0.7 * v) << 16 | (8 + 0.42 * v) << 8 | 0.3 * v) >>> 0;
+  if (v >= 128) return grey[limit(55 + 2 * (v - 128), 0, 255)];
+  return (255 << 24 | (60 + 0.9 * v) << 16 | (16 + 0.5 * v) << 8 | 6 + 0.35 * v) >>> 0;
 });
 
 function measureKSpace({ root, model, meta, data, announce }) {
@@ -16,13 +16,13 @@ function measureKSpace({ root, model, meta, data, announce }) {
   const noise = { re: normals(count, 1), im: normals(count, 2) };
   const brightness = kspace.re.map((v, i) => limit((Math.log10(Math.hypot(v, kspace.im[i]) + 1e-9) + 2) / 4.5, 0, 1));
 
-  const state = { pattern: "all", rate: 2, size: [...spacing], sigma: 0, pen: 1, radius: 3, cursor: null };
+  const state = { pattern: "Poisson disc", rate: rates.indexOf(4), size: [...spacing], sigma: 0, pen: 1, radius: 3, cursor: null };
   let mask = new Uint8Array(count).fill(1);
 
   const top = make("div", { class: "mri-row" });
   root.append(top);
   const named = ["all", "centre", ...patterns, "drawn"];
-  const pattern = choice(top, "Measured", named.map(n => [n, n]), "all", v => { state.pattern = v; pick(); });
+  const pattern = choice(top, "Measured", named.map(n => [n, n]), state.pattern, v => { state.pattern = v; pick(); });
   choice(top, "Pen (draw on k-space)", [["1", "measure"], ["0", "skip"]], "1", v => { state.pen = +v; });
 
   const grid = make("div", { class: "mri-panels" });
@@ -56,17 +56,14 @@ function measureKSpace({ root, model, meta, data, announce }) {
 
   const controls = make("div", { class: "mri-controls" });
   root.append(controls);
-  const rate = slider(controls, "Acceleration R", { min: 0, max: rates.length - 1, value: rates.indexOf(8),
+  const rate = slider(controls, "Acceleration R", { min: 0, max: rates.length - 1, value: state.rate,
     format: i => `${rates[i]}` }, i => { state.rate = i; pick(); });
-  state.rate = rates.indexOf(8);
   const matrix = () => [height, width].map((n, a) => Math.max(1, Math.round(n * spacing[a] / state.size[a])));
   spacing.forEach((d, a) => slider(controls, `Voxel size, ${axes[a]}`, { min: d, max: 8 * d, step: d / 20, value: d,
     format: v => `${short(v)} mm` }, v => { state.size[a] = v; draw(); }));
   slider(controls, "Noise σ", { min: 0, max: 0.2, step: 0.01, value: 0, format: v => v.toFixed(2) }, v => { state.sigma = v; draw(); });
   slider(controls, "Pen radius", { min: 1, max: 12, value: 3, format: v => `${v}` }, v => { state.radius = v; });
-  const actions = make("div", { class: "mri-row" });
-  root.append(actions);
-  button(actions, "Measure nothing", () => { mask = new Uint8Array(count); become("drawn"); draw(); }).classList.add("mri-plain");
+  button(top, "Measure nothing", () => { mask = new Uint8Array(count); become("drawn"); draw(); }).classList.add("mri-plain");
   const facts = make("p", { class: "mri-facts" });
   root.append(facts);
 
@@ -135,17 +132,22 @@ function measureKSpace({ root, model, meta, data, announce }) {
     kPanel.caption(`k-space: ${axes[0]} up, ${axes[1]} across`, "blue: not measured");
   }
 
-  function draw() {
+  let full, truth;                  // everything measured, at the voxel size asked for
+  const draw = perFrame(() => {
     const start = performance.now(), [h, w] = matrix(), gain = Math.sqrt(h * w / count);
     drawKSpace();
-    const full = crop(kspace, h, w), kept = crop({ re: Float64Array.from(mask), im: new Float64Array(0), height, width }, h, w).re;
+    if (full?.height !== h || full.width !== w) {
+      full = crop(kspace, h, w);
+      truth = magnitude(fft2c(full, true), gain);
+    }
+    const kept = crop({ re: Float64Array.from(mask), im: new Float64Array(0), height, width }, h, w).re;
     const drawn = crop({ ...noise, height, width }, h, w);
     const measured = {
       re: full.re.map((v, i) => kept[i] * (v + state.sigma * drawn.re[i])),
       im: full.im.map((v, i) => kept[i] * (v + state.sigma * drawn.im[i])), height: h, width: w,
     };
     const samples = kept.reduce((a, b) => a + b, 0), voxel = [height * spacing[0] / h, width * spacing[1] / w];
-    const truth = magnitude(fft2c(full, true), gain), result = magnitude(fft2c(measured, true), gain);
+    const result = magnitude(fft2c(measured, true), gain);
     const spread = magnitude(fft2c({ re: kept, im: null, height: h, width: w }, true), Math.sqrt(h * w) / (samples || 1));
     const error = result.map((v, i) => 5 * Math.abs(v - truth[i]));
     const same = { height: h, width: w, spacing: voxel };
@@ -154,7 +156,7 @@ function measureKSpace({ root, model, meta, data, announce }) {
     spreadPanel.draw({ values: spread, ...same, low: 0, high: 0.25 });
     spreadPanel.caption("point spread function", "peak 1, white from 0.25");
     errorPanel.draw({ values: error, ...same, low: 0, high });
-    errorPanel.caption("error × 5");
+    errorPanel.caption("error × 5", "against everything measured");
     const quality = psnr(result, truth);
     root.dataset.ms = (performance.now() - start).toFixed(1);
     root.dataset.samples = samples;
@@ -165,7 +167,7 @@ function measureKSpace({ root, model, meta, data, announce }) {
     facts.textContent = told;
     announce(told);
     send();
-  }
+  });
 
   // a kernel, if there is one, gets the mask as `lab.mask`
   function send() {

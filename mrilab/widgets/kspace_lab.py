@@ -8,6 +8,7 @@ from .. import sampling
 from .base import Widget, check_images, check_spacing, draw_row, grey_range, sources, to_bytes
 
 RATES = (2, 4, 8, 12, 16)
+FIRST = 1                   # what a lab starts with: the first pattern at the second rate
 PATTERNS = {"Poisson disc": sampling.poisson_disc_mask, "random": sampling.random_mask,
             "regular": sampling.equispaced_mask}
 
@@ -42,8 +43,8 @@ class KSpaceLab(Widget):
     >>> lab = KSpaceLab(torch.rand(32, 40), (1, 1))
     >>> lab
     KSpaceLab: k-space of a slice of 32 x 40 voxels of 1 x 1 mm: choose what is measured
-    >>> lab.mask.shape, lab.mask.all().item()
-    (torch.Size([32, 40]), True)
+    >>> lab.mask.shape, lab.mask.sum().item()       # it starts with a Poisson disc at R = 4
+    (torch.Size([32, 40]), 320)
     """
 
     _esm = sources("js", "core", "fourier", "kspace_lab")
@@ -63,17 +64,17 @@ class KSpaceLab(Widget):
         title = (f"k-space of a slice of {image.shape[0]} x {image.shape[1]} voxels of {spacing[0]:.3g} x "
                  f"{spacing[1]:.3g} mm: choose what is measured")
         super().__init__([to_bytes(image, low, high), *masks], meta, title)
+        self.drawn = masks[FIRST].tobytes()
 
     @property
     def mask(self):
         height, width = self.meta["shape"]
-        if not self.drawn:
-            return torch.ones(height, width, dtype=torch.bool)
         bits = np.unpackbits(np.frombuffer(self.drawn, np.uint8), count=height * width)
         return torch.from_numpy(bits.reshape(height, width).astype(bool))
 
     def still(self, figure):
-        kspace = np.fft.fftshift(np.fft.fft2(self._image, norm="ortho"))
-        d = self.meta["spacing"]
-        draw_row(figure, [(np.log10(np.abs(kspace) + 1e-6), d, "k-space (logarithm)", -2, 2.5),
-                          (self._image, d, "image, everything measured", 0, self.meta["high"])])
+        mask, d = self.mask.numpy(), self.meta["spacing"]
+        kspace = mask * np.fft.fftshift(np.fft.fft2(self._image, norm="ortho"))
+        image = np.abs(np.fft.ifft2(np.fft.ifftshift(kspace), norm="ortho"))
+        draw_row(figure, [(np.log10(np.abs(kspace) + 1e-6), d, "what is measured of k-space (logarithm)", -2, 2.5),
+                          (image, d, "the image it gives", 0, self.meta["high"])])

@@ -60,7 +60,7 @@ function viewVolumes({ root, meta, data, announce }) {
 
   const controls = make("div", { class: "mri-controls" });
   root.append(controls);
-  const sliders = ["z, axial slice", "y, coronal slice", "x, sagittal slice"].map((label, axis) => slider(controls, label,
+  const sliders = ["z (axial)", "y (coronal)", "x (sagittal)"].map((label, axis) => slider(controls, label,
     { min: 0, max: shape[axis] - 1, value: state.at[axis], format: v => `${v + 1} of ${shape[axis]}` }, v => go(axis, v)));
   const tone = { min: 0.02, max: high, step: 0.01, format: v => v.toFixed(2) };
   slider(controls, "Level", { ...tone, value: state.level }, v => { state.level = v; draw(); });
@@ -70,14 +70,19 @@ function viewVolumes({ root, meta, data, announce }) {
   function arrange() {
     const used = state.view === "planes" ? 3 : names.length;
     panels.forEach((p, n) => { p.frame.hidden = n >= used; });
+    const [z, y, x] = shape.map((n, axis) => n * size[axis]);
+    grid.classList.toggle("mri-stacked", state.view === "planes" && z < 0.7 * y);
+    grid.style.setProperty("--left", `${x}fr`);
+    grid.style.setProperty("--right", `${y}fr`);
+    grid.style.setProperty("--share", `${Math.min(100, 100 * x / y)}%`);
     grid.style.setProperty("--columns", Math.min(used, 4));
     grid.style.setProperty("--narrow", used > 1 ? 2 : 1);
     if (which) which.element.hidden = state.view !== "planes";
     draw();
   }
 
-  function draw() {
-    const black = (state.level - state.width / 2 - low) / unit, white = (state.level + state.width / 2 - low) / unit;
+  const draw = perFrame(() => {
+    const begin = performance.now(), black = (state.level - state.width / 2 - low) / unit, white = (state.level + state.width / 2 - low) / unit;
     const index = (state.at[0] * shape[1] + state.at[1]) * shape[2] + state.at[2];
     panels.forEach((panel, n) => {
       if (panel.frame.hidden) return;
@@ -97,11 +102,12 @@ function viewVolumes({ root, meta, data, announce }) {
       panel.canvas.setAttribute("aria-label", `${names[volume]}, ${PLANES[axis]} slice ${state.at[axis] + 1}`);
     });
     sliders.forEach((s, axis) => { s.value = state.at[axis]; });
+    root.dataset.ms = (performance.now() - begin).toFixed(1);
     facts.textContent = `Voxels of ${sizes(size)}, matrix ${shape.join(" × ")} (z, y, x). `
       + `Crosshair at ${state.at.map((v, a) => ((v - (shape[a] >> 1)) * size[a]).toFixed(0)).join(", ")} mm from the centre.`;
     const read = volumes.map((v, i) => `${names[i]} ${(low + unit * v[index]).toFixed(2)}`).join(", ");
     announce(`slice z ${state.at[0] + 1}, y ${state.at[1] + 1}, x ${state.at[2] + 1}: ${read}`);
-  }
+  });
 
   const facts = make("p", { class: "mri-facts" });
   root.append(facts);

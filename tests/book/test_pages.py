@@ -3,24 +3,18 @@
 The pages are those of ``make book``, or the folder that the variable ``MRILAB_PAGES`` names.
 """
 
-import functools
-import http.server
 import json
 import os
 import re
-import shutil
 import subprocess
-import threading
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from pages import HTML, find_browser, served
 
-ROOT = Path(__file__).parents[2]
-HTML = ROOT / os.environ.get("MRILAB_PAGES", "_build/html")
 INDEX = HTML / "index.html"    # only sends the reader to the first page
 PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.rglob("*.html") if "_static" not in p.parts and p != INDEX)
-BROWSERS = ("chromium", "google-chrome", "chromium-browser")
 
 
 def test_book_is_built():
@@ -33,21 +27,11 @@ def test_book_is_built():
 def report():
     """What visit.mjs saw, {page: {"http" or "file": {"faults": [...], "links": [...]}}}."""
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    assert browser, f"no browser: found none of {', '.join(BROWSERS)} on PATH"
-    assert shutil.which("node"), "no node: install Node, then `make env`"
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=HTML)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        roots = f"http://127.0.0.1:{server.server_port}/", f"{HTML.as_uri()}/"
+    with served() as roots:
         seen = subprocess.run(
-            ["node", Path(__file__).parent / "visit.mjs", browser, *roots],
+            ["node", Path(__file__).parent / "visit.mjs", find_browser(), *roots.values()],
             input=json.dumps(PAGES), capture_output=True, text=True, timeout=900,
         )
-        server.shutdown()
     assert seen.returncode == 0, seen.stderr
     return json.loads(seen.stdout)
 

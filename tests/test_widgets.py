@@ -1,0 +1,192 @@
+"""Widgets in Python: what they store is what they were given, what they refuse, what the kernel answers."""
+
+import json
+import subprocess
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mrilab import sampling, widgets
+from mrilab.diffusion import Prior, load_prior
+from mrilab.fourier import fft3c, resize_centred
+from mrilab.metrics import psnr
+from mrilab.unet import UNet
+from mrilab.volumes import Volume
+
+FOLDER = Path(widgets.__file__).parent
+generator = torch.Generator().manual_seed(0)
+image = torch.rand(32, 40, generator=generator)
+volume = torch.rand(5, 6, 8, generator=generator)
+
+
+def unpacked(widget):
+    return np.frombuffer(zlib.decompress(widget.data), np.uint8)
+
+
+def grey(widget, values):
+    return widget.meta["low"] + values.astype(float) * (widget.meta["high"] - widget.meta["low"]) / 255
+
+
+def test_viewer_stores_the_volumes():
+    other = volume * torch.exp(1j * volume)
+    viewer = widgets.VolumeViewer({"a": volume, "b": 0.5 * other}, (3, 1, 1), truth="a")
+    stored = grey(viewer, unpacked(viewer)).reshape(2, 5, 6, 8)
+    step = (viewer.meta["high"] - viewer.meta["low"]) / 255
+    assert np.abs(stored[0] - volume.numpy()).max() < 0.51 * step
+    assert np.abs(stored[1] - 0.5 * volume.numpy()).max() < 0.51 * step      # the magnitude of the complex one
+    assert viewer.meta["voxel_size"] == [3, 1, 1] and viewer.meta["truth"] == "a"
+
+
+def test_values_below_zero_are_kept():
+    viewer = widgets.VolumeViewer({"a": volume - 0.5}, (1, 1, 1))
+    assert viewer.meta["low"] == pytest.approx(float(volume.min()) - 0.5)
+
+
+NAN = volume.clone().fill_(float("nan"))
+
+
+DIVERSE = {"diverse": load_prior("diverse")}
+
+
+@pytest.mark.parametrize("make, message", [
+    (lambda: widgets.VolumeViewer({}, (1, 1, 1)), "volumes: found {}, expected a dict of at least one"),
+    (lambda: widgets.VolumeViewer({"a": volume, "b": volume[1:]}, (1, 1, 1)), "volumes: found shapes .* expected one"),
+    (lambda: widgets.VolumeViewer({"a": NAN}, (1, 1, 1)), r"volumes\['a'\]: found NaN"),
+    (lambda: widgets.VolumeViewer({"a": image}, (1, 1, 1)), r"volumes\['a'\]: found shape \(32, 40\), expected 3 dim"),
+    (lambda: widgets.VolumeViewer({"a": volume}, (1, 1)), "voxel_size: found .* expected three positive numbers"),
+    (lambda: widgets.VolumeViewer({"a": volume}, (1, 1, 1), truth="b"), "truth: found 'b', expected one of a"),
+    (lambda: widgets.KSpaceLab(image, (1, 0)), "voxel_size: found .* expected two positive numbers"),
+    (lambda: widgets.KSpaceLab(image[:10], (1, 1)), "image: found shape .* expected sides from 24 to 512"),
+    (lambda: widgets.KSpaceLab(volume, (1, 1)), "found shape .* expected 2 dimensions"),
+    (lambda: widgets.NoiseLab(volume, {}), "volume: found Tensor, expected a Volume"),
+    (lambda: widgets.NoiseLab(Volume(volume, (1, 1, 1)), {}), "priors: found {}, expected a dict of at least one"),
+    (lambda: widgets.NoiseLab(Volume(volume, (1, 1, 1)), DIVERSE, sigmas=(0.1, 0)), "sigmas: found"),
+    (lambda: widgets.NoiseLab(Volume(volume, (1, 1, 1)), DIVERSE, voxel_sizes=()), "voxel_sizes: f"),
+    (lambda: widgets.IterationPlayer({}, (1, 1), image), "methods: found {}, expected a dict"),
+    (lambda: widgets.IterationPlayer({"a": [image], "b": []}, (1, 1), image), "methods: found .* the same number"),
+    (lambda: widgets.IterationPlayer({"a": [image]}, (1, 1), image[1:]), "methods: found shapes"),
+    (lambda: widgets.IterationPlayer({"a": [image]}, (1, 1)), "truth: found None, expected an image, or the PSNR"),
+    (lambda: widgets.IterationPlayer({"a": [image]}, (1, 1), quality={"a": [1, 2]}), "quality: found {'a': 2} numbers"),
+    (lambda: widgets.NetworkLab(image[0], (1, 1)), "found shape .* expected 2 dimensions"),
+])
+def test_refuses_in_words(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_kspace_lab_masks_are_the_package_s():
+    lab = widgets.KSpaceLab(image, (1, 2))
+    assert (lab.mask == sampling.poisson_disc_mask((32, 40), 4)).all()
+    bits = unpacked(lab)[image.numel():].reshape(-1, image.numel() // 8)
+    for row, draw in enumerate((sampling.poisson_disc_mask, sampling.random_mask, sampling.equispaced_mask)):
+        stored = np.unpackbits(bits[5 * row + 2]).reshape(32, 40)
+        assert (stored == draw((32, 40), 8).numpy()).all()
+    drawn = torch.rand(32, 40, generator=generator) < 0.3
+    lab.drawn = np.packbits(drawn.numpy()).tobytes()            # what the page sends
+    assert (lab.mask == drawn).all()
+
+
+def test_noise_lab_stores_the_priors_answers():
+    prior = load_prior("diverse")
+    lab = widgets.NoiseLab(Volume(torch.rand(6, 24, 16, generator=generator), (2, 2, 2)), {"diverse": prior},
+                           voxel_sizes=(2, 4), sigmas=(0.05, 0.2))
+    data, count = unpacked(lab), 24 * 16
+    clean = torch.from_numpy(grey(lab, data[:count])).float().reshape(24, 16)
+    noise = torch.from_numpy(data[count: 3 * count].view(np.int8).reshape(1, 2, 24, 16) * lab.meta["noise"]).float()
+    assert noise.std().item() == pytest.approx(1, abs=0.1)
+    noisy = torch.stack([clean, torch.zeros_like(clean)])[None] + 0.2 * noise
+    expected = torch.complex(*prior.denoise(noisy, 0.2)[0]).abs().numpy()
+    stored = grey(lab, data[4 * count: 5 * count]).reshape(24, 16)
+    assert np.abs(stored - np.clip(expected, None, lab.meta["high"])).max() < 0.51 * lab.meta["high"] / 255 + 1e-3
+    quality = lab.meta["sizes"][0]["psnr"]
+    assert quality["diverse"][1] == pytest.approx(psnr(torch.from_numpy(expected)[None], clean[None]), abs=1e-3)
+    assert quality["with noise"][1] == pytest.approx(psnr(torch.complex(*noisy[0]).abs()[None], clean[None]), abs=1e-3)
+    assert lab.meta["sizes"][1]["shape"] == [12, 8]
+
+
+def test_iteration_player_measures_quality():
+    steps = [0.5 * image, 0.9 * image]
+    player = widgets.IterationPlayer({"a": steps, "b": steps[::-1]}, (1, 1), image)
+    expected = [psnr(x[None], image[None]) for x in steps]
+    assert player.meta["quality"] == {"a": pytest.approx(expected), "b": pytest.approx(expected[::-1])}
+    frames = grey(player, unpacked(player)).reshape(5, 32, 40)
+    assert np.abs(frames[2] - np.minimum(frames[1], player.meta["high"])).max() < 1e-6      # b begins where a ends
+    given = widgets.IterationPlayer({"a": steps}, (1, 1), quality={"a": [10, 20]})
+    assert given.meta["quality"] == {"a": [10, 20]} and not given.meta["truth"]
+
+
+def test_kernel_answers_the_network_lab(monkeypatch):
+    lab, sent = widgets.NetworkLab(image, (1, 1)), []
+    monkeypatch.setattr(lab, "send", lambda content, buffers=None: sent.append((content, buffers)))
+    noisy = torch.randn(1, 2, 17, 20, generator=generator)
+    lab.answer({"id": 7, "sigma": 0.2, "shape": [17, 20]}, [memoryview(noisy.numpy().tobytes())])
+    (content, (answer,)), = sent
+    assert content == {"id": 7}
+    expected = load_prior("diverse").denoise(noisy, 0.2)
+    assert torch.equal(torch.frombuffer(bytearray(answer), dtype=torch.float32).reshape(expected.shape), expected)
+    lab.answer({"id": 8, "sigma": -1, "shape": [17, 20]}, [memoryview(noisy.numpy().tobytes())])
+    assert "sigma: found -1" in sent[1][0]["error"]
+
+
+def test_still_picture_and_words_go_with_the_widget():
+    viewer = widgets.VolumeViewer({"a": volume}, (1, 1, 1))
+    bundle, _ = viewer._repr_mimebundle_()
+    assert bundle["image/png"].startswith(b"\x89PNG")
+    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == viewer.model_id
+    assert bundle["text/plain"] == repr(viewer) == "VolumeViewer: a, 5 x 6 x 8 voxels of 1 x 1 x 1 mm, in three planes"
+
+
+SCRIPT = """
+import { readFileSync } from 'fs';
+const { height, width, newHeight, newWidth } = JSON.parse(process.argv[1]);
+const [re, im] = JSON.parse(readFileSync(0, 'utf8')).map(v => Float64Array.from(v));
+const k = fft2c({ re, im, height, width }), c = crop(k, newHeight, newWidth), back = fft2c(k, true);
+const times = [];
+for (let i = 0; i < 30; i++) {
+  const begin = performance.now();
+  fft2c({ re, im, height, width });
+  times.push(performance.now() - begin);
+}
+const pair = ({ re, im }) => [[...re], [...im]];
+console.log(JSON.stringify({ k: pair(k), c: pair(c), back: pair(back), ms: Math.min(...times) }));
+"""
+
+
+@pytest.mark.parametrize("shape, new", [
+    ((256, 256), (128, 64)), ((96, 240), (33, 100)), ((7, 22), (4, 22)), ((1, 13), (1, 2))])
+def test_fourier_transform_of_the_page(shape, new, capsys):
+    x = torch.complex(*torch.randn(2, *shape, dtype=torch.float64, generator=generator))
+    arguments = dict(zip(("height", "width", "newHeight", "newWidth"), shape + new))
+    run = subprocess.run(
+        ["node", "--input-type=module", "-e", (FOLDER / "fourier.js").read_text() + SCRIPT, json.dumps(arguments)],
+        input=json.dumps([x.real.flatten().tolist(), x.imag.flatten().tolist()]), capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    out = json.loads(run.stdout)
+    got = {key: torch.complex(*torch.tensor(out[key], dtype=torch.float64)) for key in ("k", "c", "back")}
+    expected = fft3c(x, axes=(-2, -1))
+    assert (got["k"].reshape(shape) - expected).abs().max() < 1e-9
+    assert (got["c"].reshape(new) - resize_centred(expected[None], (1, *new))[0]).abs().max() < 1e-9
+    assert (got["back"].reshape(shape) - x).abs().max() < 1e-9
+    with capsys.disabled():
+        print(f" {shape}: {out['ms']:.1f} ms", end="")
+
+
+@pytest.mark.slow
+def test_export_is_the_prior(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "tools")
+    import export_onnx
+
+    torch.manual_seed(0)
+    prior = Prior(UNet((8, 8, 16)), (1.0, 4.0)).eval()
+    for p in prior.parameters():                # the untrained network would answer zero
+        p.data = (p + 0.1 * torch.randn_like(p)).half().float()
+    onnx = export_onnx.to_onnx(prior)
+    assert export_onnx.difference(onnx, prior) < 1e-4
+    assert len(onnx) < 3 * sum(p.numel() for p in prior.parameters()) + 60_000          # float16 and the graph
+    prior.net.last.bias.data += 0.5
+    assert export_onnx.difference(onnx, prior) > 1e-3
+    with pytest.raises(ValueError, match="prior: found one that is told the voxel size"):
+        export_onnx.to_onnx(Prior(UNet((8, 16), 3), (1.0, 4.0), conditioned=True))
