@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 def configure(app, config):
     config.html_static_path.append(str(STATIC))
     config.html_css_files.append("book.css")
+    config.templates_path.insert(0, str(Path(__file__).parent / "templates"))
     config.html_theme_options["navbar_persistent"] = []    # sphinx-book-theme 1.3 shows a second search field
     config.html_context["default_mode"] = "auto"           # and complains in the console when this is not set
     if "MRILAB_STORED_OUTPUTS" in os.environ:               # `make test`: nbval has executed the chapters

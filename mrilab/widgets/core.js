@@ -261,6 +261,7 @@ class Panel {
     context.moveTo(x, y);
     context.lineTo(x + length, y);
     context.stroke();
+    context.textAlign = "left";
     context.font = `${10 * ratio}px system-ui, sans-serif`;
     context.fillText(`${this.view.bar} mm`, x, y - 5 * ratio);
     context.shadowBlur = 0;

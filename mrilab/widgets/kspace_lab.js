@@ -63,7 +63,7 @@ function measureKSpace({ root, model, meta, data, announce }) {
     format: v => `${short(v)} mm` }, v => { state.size[a] = v; draw(); }));
   slider(controls, "Noise σ", { min: 0, max: 0.2, step: 0.01, value: 0, format: v => v.toFixed(2) }, v => { state.sigma = v; draw(); });
   slider(controls, "Pen radius", { min: 1, max: 12, value: 3, format: v => `${v}` }, v => { state.radius = v; });
-  button(top, "Measure nothing", () => { mask = new Uint8Array(count); become("drawn"); draw(); }).classList.add("mri-plain");
+  button(controls, "Measure nothing", () => { mask = new Uint8Array(count); become("drawn"); draw(); }).classList.add("mri-plain");
   const facts = make("p", { class: "mri-facts" });
   root.append(facts);
 

@@ -83,7 +83,7 @@ async function everyControl(widget, passive) {
     if (passive.includes(name) || await slider.isDisabled()) continue;
     const box = await slider.boundingBox();
     await act(widget, name, how, () => press(slider, { position: { x: 0.8 * box.width, y: box.height / 2 } }));
-    await act(widget, name, 'keyboard', async () => { for (let i = 0; i < 4; i++) await slider.press('ArrowLeft'); });
+    await act(widget, name, 'keyboard', async () => { for (let i = 0; i < 4; i++) await slider.press('ArrowLeft'); await slider.press('PageDown'); });
   }
 }
 
@@ -168,7 +168,7 @@ report.errors = await page.locator('.mri-error').allTextContents();
 report.wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
 report.stillsShown = await page.locator('.mri-still:visible').count();
 await page.addScriptTag({ path: axe });
-report.axe = await page.evaluate(async () => (await window.axe.run('.mri')).violations
+report.axe = await page.evaluate(async () => (await window.axe.run('.mri', { preload: false })).violations
   .flatMap(v => v.nodes.map(n => `${v.impact} ${v.id}: ${n.html.slice(0, 150)}`)));
 await viewer.getByRole('slider').first().press('Home');
 report.outline = await viewer.getByRole('slider').first().evaluate(s => s.matches(':focus-visible') && getComputedStyle(s).outlineWidth);

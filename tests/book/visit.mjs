@@ -2,8 +2,10 @@
 // usage: node visit.mjs BROWSER HTTP_ROOT FILE_ROOT < pages.json > report.json
 import { chromium } from 'playwright-core';
 import { readFileSync } from 'fs';
+import { createRequire } from 'module';
 
 const [browser, ...roots] = process.argv.slice(2);
+const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const pages = JSON.parse(readFileSync(0, 'utf8'));
 const chrome = await chromium.launch({
   executablePath: browser,
@@ -36,6 +38,14 @@ async function inspect() {
   return { faults, links };
 }
 
+// What shuts a reader out: contrast, names, roles, the keyboard.
+async function audit(page) {
+  await page.addScriptTag({ path: axe });
+  const { violations } = await page.evaluate(() => window.axe.run({ preload: false }));
+  return violations.filter(v => ['serious', 'critical'].includes(v.impact))
+    .flatMap(v => v.nodes.map(n => `${v.impact} fault of accessibility, ${v.id}: ${n.html.slice(0, 160)}`));
+}
+
 async function visit(root, name) {
   const page = await context.newPage();
   const faults = [];
@@ -48,7 +58,8 @@ async function visit(root, name) {
     await page.goto(root + name, { waitUntil: 'networkidle', timeout: 60000 });
     await page.waitForFunction(drawn, null, { timeout: 20000 }).catch(() => {});    // inspect says what is missing
     const seen = await page.evaluate(inspect);
-    return { faults: [...faults, ...seen.faults], links: seen.links.filter(l => l.startsWith(root)).map(l => l.slice(root.length)) };
+    const barriers = root.startsWith('http') ? await audit(page) : [];      // the same page twice
+    return { faults: [...faults, ...seen.faults, ...barriers], links: seen.links.filter(l => l.startsWith(root)).map(l => l.slice(root.length)) };
   } catch (e) {
     return { faults: [...faults, String(e).slice(0, 300)], links: [] };
   } finally {
