@@ -93,8 +93,9 @@ def requirements(coils, shape, measure=True):
         start = time.perf_counter()
         prior.denoise(torch.zeros(8, 2, size, size), 0.1)
         network = (time.perf_counter() - start) / (8 * size**2)
-        found["seconds_cg_sense"] = round(30 * normal * coils * voxels, 1)
-        found["seconds_variational"] = round((10 + 16 * 7) * normal * coils * voxels + 16 * network * voxels, 1)
+        seconds = {"cg_sense": 30 * normal * coils * voxels,
+                   "variational": (10 + 16 * 7) * normal * coils * voxels + 16 * network * voxels}
+        found |= {f"seconds_{method}": float(f"{value:.2g}") for method, value in seconds.items()}
     return found
 
 
