@@ -73,8 +73,15 @@ def drop_repeated_scripts(app, pagename, templatename, context, doctree):
     context["script_files"] = kept
 
 
+def name_roles(app, pagename, templatename, context, doctree):
+    """docutils gives the entries of a bibliography a role that a list may not hold."""
+    if "body" in context:
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
 def setup(app):
     app.connect("config-inited", configure, priority=100)
     app.add_post_transform(KeepStills)
     app.connect("html-page-context", drop_repeated_scripts, priority=900)
+    app.connect("html-page-context", name_roles)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
