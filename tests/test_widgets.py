@@ -174,6 +174,17 @@ def test_fourier_transform_of_the_page(shape, new, capsys):
         print(f" {shape}: {out['ms']:.1f} ms", end="")
 
 
+def test_chapters_hold_the_present_scripts(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "tools")
+    from refresh_widgets import BOOK, scripts
+
+    found = [(path.stem, state, widget) for path in BOOK.glob("*.ipynb")
+             for state, widget in scripts(json.loads(path.read_text()))]
+    assert {widget.__name__ for name, _, widget in found if name == "interactive"} == set(widgets.__all__)
+    stale = {name for name, state, widget in found if (state["_esm"], state["_css"]) != (widget._esm, widget._css)}
+    assert stale == set(), "run `python tools/refresh_widgets.py`"
+
+
 @pytest.mark.slow
 def test_export_is_the_prior(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "tools")
