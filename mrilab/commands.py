@@ -143,6 +143,10 @@ def _as_acquisition(path, options, readout):
     from .volumes import load_acquisition
 
     if formats.recognise(path) == "acquisition":
+        for name in ("coils", "maps", "calibration", "voxel_size"):
+            if getattr(options, name) is not None:
+                raise ValueError(f"--{name.replace('_', '-')}: found {path}, an acquisition that is prepared already, "
+                                 "expected a raw scan")
         return load_acquisition(path, readout)
     maps = options.maps
     if maps is not None:

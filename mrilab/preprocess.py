@@ -53,7 +53,8 @@ def prepare(scan, coils=None, readout=None, voxel_size=None, maps=None, calibrat
     -------
     Acquisition
         ``noise`` is known from the whitening, or estimated at the edge of k-space; ``info`` records every step,
-        ``scale`` among them: multiply an image by it to get back to the file's own units.
+        ``scale`` among them: multiply an image by it to get back to the file's own units, or to multiples of the
+        noise if the scan was whitened.
 
     Raises
     ------
@@ -80,11 +81,14 @@ def prepare(scan, coils=None, readout=None, voxel_size=None, maps=None, calibrat
         raise ValueError(f"readout: found {readout}, expected 0 <= first < last <= {scan.wanted}")
     info = {"format": scan.format, "oversampling": size / scan.wanted}
 
-    mixing = torch.eye(scan.coils, dtype=torch.complex64)
+    coarse = _coarse(scan, first, grid)
+    unit = coarse.abs().max().item()            # some files count in 1e-14, whose squares a float32 cannot hold
+    if not unit > 0:
+        raise ValueError("kspace: found zeros in the centre, expected a measurement")
+    mixing = torch.eye(scan.coils, dtype=torch.complex64) / unit
     if whiten and scan.noise is not None and scan.noise.shape[1] > 4 * scan.coils:
         mixing = whitening_matrix(scan.noise)
-        info["whitened"] = True
-    coarse = _coarse(scan, first, grid)
+        info["whitened"], unit = True, 1.0      # now in units of the noise
     mask_low = _resize_mask(scan.mask, coarse.shape[1:3])
     if coils is not None:
         mixing = compression_matrix(_mix(mixing, coarse), coils) @ mixing
@@ -98,10 +102,10 @@ def prepare(scan, coils=None, readout=None, voxel_size=None, maps=None, calibrat
         if tuple(maps.shape) != (scan.coils, depth, height, scan.wanted):
             raise ValueError(f"maps: found shape {tuple(maps.shape)}, expected "
                              f"{(scan.coils, depth, height, scan.wanted)}")
-        low_maps = interpolate_maps(_mix(mixing, maps), tuple(coarse.shape[1:]))
-        maps = _mix(mixing, maps[..., start:stop])
+        maps = _mix(mixing, maps)
         norm = torch.linalg.vector_norm(maps, dim=0)
-        maps = maps / norm.clamp_min(1e-6 * norm.max())
+        maps /= norm.clamp_min(1e-6 * norm.max())
+        low_maps, maps = interpolate_maps(maps, tuple(coarse.shape[1:])), maps[..., start:stop]
         info["maps"] = "given"
 
     low = Acquisition(coarse, low_maps, mask_low, scan.voxel_size)
@@ -113,7 +117,7 @@ def prepare(scan, coils=None, readout=None, voxel_size=None, maps=None, calibrat
     noise = 1 / scale if "whitened" in info else estimate_noise(kspace, scan.mask)
     if scan.affine is not None:
         info["affine"] = moved_affine({"affine": scan.affine}, first + start)["affine"]
-    info["scale"] = scale
+    info["scale"] = scale * unit
     return Acquisition(kspace, maps, scan.mask, scan.voxel_size, noise, info)
 
 

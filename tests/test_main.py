@@ -235,3 +235,8 @@ def test_scans_of_the_same_name_are_refused(folder, tmp_path, capsys):
     (tmp_path / "sim.h5").write_bytes((folder / "sim.h5").read_bytes())
     assert run("reconstruct", folder / "sim.h5", tmp_path / "sim.h5", "--out", tmp_path / "out") == 1
     assert "two with the same file name" in capsys.readouterr().err
+
+
+def test_options_that_would_be_ignored_are_refused(folder, tmp_path, capsys):
+    assert run("reconstruct", folder / "sim.h5", "--out", tmp_path / "a.h5", "--coils", 2) == 1
+    assert "--coils: found" in capsys.readouterr().err and not list(tmp_path.iterdir())

@@ -115,6 +115,8 @@ def test_a_raw_scan_in_one_call(tmp_path, simulated):
     assert ready.noise == pytest.approx(0.02, rel=0.1)          # in units of the image, as before the mixing
     best = quality(acq, truth)
     assert quality(ready, truth) > best - 3
+    given = preprocess.prepare(scan, maps=torch.tensordot(MIXED, acq.maps, 1))      # they are mixed with the data
+    assert given.info["maps"] == "given" and quality(given, truth) > best - 3
     unwhitened = preprocess.prepare(scan, whiten=False)
     assert "whitened" not in unwhitened.info
 
@@ -129,6 +131,20 @@ def test_compressed_and_in_part(tmp_path, simulated):
     assert torch.allclose(part.kspace, block.kspace, atol=1e-4) and torch.allclose(part.maps, block.maps, atol=1e-5)
     with pytest.raises(ValueError, match="readout: found"):
         preprocess.prepare(tmp_path / "raw.cfl", readout=(10, 1000))
+
+
+@pytest.mark.parametrize("unit", [1e-14, 1e9])
+def test_units_do_not_matter(tmp_path, simulated, unit):
+    """AHEAD's numbers are of the order of 1e-14."""
+    acq, _ = simulated
+    results = []
+    for factor in (1, unit):
+        save_cfl(tmp_path / "raw.cfl", factor * acq.kspace, acq.voxel_size)
+        results.append(preprocess.prepare(tmp_path / "raw.cfl"))
+    plain, scaled = results
+    assert (plain.kspace - scaled.kspace).norm() < 1e-3 * plain.kspace.norm()
+    assert (plain.maps - scaled.maps).norm() < 1e-2 * plain.maps.norm()
+    assert scaled.info["scale"] == pytest.approx(unit * plain.info["scale"], rel=1e-3)
 
 
 def test_noise_estimate(simulated):
