@@ -45,7 +45,7 @@ def against_steps(planes):
             step, prior = int(path.stem), load_prior(path)
             images = step * card["batch"]
             yield dict(prior=name, step=step, images=images, seconds=card["seconds"] * step // card["steps"],
-                       petaflop=round(images * flops(prior, card["patch"]) / 1e15, 2), psnr=table(prior, planes))
+                       teraflop=round(images * flops(prior, card["patch"]) / 1e12, 1), psnr=table(prior, planes))
 
 
 def against_people(planes):

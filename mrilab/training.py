@@ -171,8 +171,8 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
     check = validation_slices(validation) if validation is not None else []
 
     start = time.perf_counter() - seconds
-    bar = tqdm(range(begin, steps), initial=begin, total=steps, desc=out.stem, mininterval=2,
-               disable=rank > 0 or not progress)
+    quiet = {} if progress and not rank else {"disable": True}      # else TQDM_DISABLE decides
+    bar = tqdm(range(begin, steps), initial=begin, total=steps, desc=out.stem, mininterval=2, **quiet)
     bar.set_postfix_str("making the first heads")
     seen = begin
     for step, (clean, voxel_size) in zip(bar, stream):
