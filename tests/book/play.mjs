@@ -30,6 +30,8 @@ async function open(prepare) {
 }
 
 const { page, faults } = await open();
+// the theme's floating button comes and goes above what a finger wants to reach
+await page.addStyleTag({ content: 'html { scroll-behavior: auto !important; } #pst-back-to-top { display: none !important; }' });
 const views = await page.locator('script[type="application/vnd.jupyter.widget-view+json"]').count();
 await page.waitForFunction(n => document.querySelectorAll('.mri').length === n
   && [...document.querySelectorAll('.mri')].every(w => w.querySelector('canvas')?.image), views);
@@ -55,7 +57,12 @@ async function act(widget, control, how, action) {
   moves.push({ widget: await widget.getAttribute('aria-label'), control, how, changed });
 }
 
-const press = (target, options) => (phone ? target.tap(options) : target.click(options));
+async function press(target, options) {
+  await target.scrollIntoViewIfNeeded();
+  if (!phone) return target.click(options);
+  await page.waitForTimeout(50);
+  await target.tap(options);
+}
 const how = phone ? 'touch' : 'mouse';
 const image = (widget, n) => widget.locator('canvas').nth(n).evaluate(({ image: i, width, height }) =>
   ({ values: [...i.values], height: i.height, width: i.width, spacing: i.spacing, drawn: [height, width] }));
