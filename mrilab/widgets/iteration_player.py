@@ -35,7 +35,7 @@ class IterationPlayer(Widget):
     """
 
     _esm = sources("js", "core", "iteration_player")
-    _css = sources("css", "core", "iteration_player")
+    _css = sources("css", "core")
 
     def __init__(self, methods, voxel_size, truth=None, quality=None):
         if not isinstance(methods, dict) or not methods:

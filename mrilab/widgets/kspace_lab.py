@@ -48,7 +48,7 @@ class KSpaceLab(Widget):
     """
 
     _esm = sources("js", "core", "fourier", "kspace_lab")
-    _css = sources("css", "core", "kspace_lab")
+    _css = sources("css", "core")
     drawn = traitlets.Bytes().tag(sync=True)
 
     def __init__(self, image, voxel_size, axes=("kz", "ky")):

@@ -36,7 +36,7 @@ class NetworkLab(Widget):
     """
 
     _esm = sources("js", "core", "fourier", "network_lab")
-    _css = sources("css", "core", "network_lab")
+    _css = sources("css", "core")
 
     def __init__(self, image, voxel_size, prior="diverse", coarsest=4.0):
         image = check_images({"image": image}, "image", 2, "(height, width)")["image"]

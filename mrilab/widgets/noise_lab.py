@@ -44,7 +44,7 @@ class NoiseLab(Widget):
     """
 
     _esm = sources("js", "core", "noise_lab")
-    _css = sources("css", "core", "noise_lab")
+    _css = sources("css", "core")
 
     def __init__(self, volume, priors, voxel_sizes=(1, 2, 3), sigmas=(0.03, 0.06, 0.12, 0.25, 0.5), plane="axial",
                  seed=0):
