@@ -110,6 +110,7 @@ def parser():
     loop.add_argument("--interval", type=int, default=500, metavar="N",
                       help="steps between checkpoints and validations (%(default)s)")
     loop.add_argument("--seed", type=int, default=0, help="(%(default)s)")
+    loop.add_argument("--initial", metavar="NAME", help="prior to start from: shipped, or a .safetensors file")
     machine = p.add_argument_group("machine")
     machine.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (%(default)s)")
     machine.add_argument("--workers", type=int, default=0, metavar="N",
@@ -123,7 +124,8 @@ def parser():
                 "  mrilab reconstruct scan.h5 --out image.h5 --method cg_sense\n"
                 "  mrilab reconstruct scan.h5 --out part.h5 --readout 100 132 --prior my_prior.safetensors\n"
                 "  mrilab reconstruct scans/*.h5 --out images --jobs 4\n"
-                "  mrilab reconstruct scans/*.h5 --out images --scheduler tcp://node17:8786 --device cuda")
+                "  mrilab reconstruct scans/*.h5 --out images --scheduler tcp://node17:8786 --device cuda\n"
+                "  torchrun --nproc-per-node 4 -m mrilab reconstruct scan.h5 --out image.h5 --device cuda")
     p.add_argument("scans", nargs="+", metavar="SCAN", help="an acquisition, or a raw scan in any format of convert")
     p.add_argument("--out", required=True, help="image, ending in .h5, .nii or .nii.gz; a folder for several scans")
     p.add_argument("--method", choices=commands.METHODS, default="variational", help="(%(default)s)")

@@ -29,7 +29,7 @@ def train(options):
     low, high = options.voxel_size[0], options.voxel_size[-1]
     out = train(options.volumes, (low, high), options.out, steps=options.steps, batch=options.batch,
                 patch=options.patch, widths=tuple(options.widths), conditioned=options.conditioned,
-                learning_rate=options.learning_rate, seed=options.seed, device=options.device,
+                learning_rate=options.learning_rate, seed=options.seed, initial=options.initial, device=options.device,
                 workers=options.workers, accumulate=options.accumulate, interval=options.interval,
                 validation=options.validation and load_volume(options.validation))
     print(f"{out} and its card {out.with_suffix('.json')}")
@@ -245,6 +245,8 @@ def fetch(options):
 def reconstruct(options):
     import torch
 
+    from .processes import join, leave
+
     if torch.device(options.device).type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"--device: found {options.device!r}, expected cpu: no CUDA device is usable here")
     out = Path(options.out)
@@ -260,8 +262,12 @@ def reconstruct(options):
         raise ValueError(f"--out: found {options.out!r}, expected a name ending in .h5, .nii or .nii.gz, or a folder")
     settings = {key: value for key, value in vars(options).items() if key not in ("run", "scans", "out", "debug")}
     if options.jobs == 1 and not options.scheduler:
+        rank, _, settings["device"] = join(options.device)
         for job in jobs:
-            print(reconstruct_one(*job, settings))
+            target = reconstruct_one(*job, settings, rank=rank)
+            if not rank:
+                print(target)
+        leave()
     else:
         for target in in_parallel(jobs, settings, options.jobs, options.scheduler):
             print(target)
@@ -300,8 +306,10 @@ def in_parallel(jobs, settings, count, scheduler=None):
         return work(joblib.delayed(reconstruct_one)(*job, settings, count) for job in jobs)
 
 
-def reconstruct_one(path, target, settings, processes=1):
+def reconstruct_one(path, target, settings, processes=1, rank=0):
     """Reconstruct a file; write the image, a JSON with what was done, and a picture of three planes.
+
+    With ``torchrun`` every process computes, the first one writes.
 
     Returns
     -------
@@ -324,7 +332,7 @@ def reconstruct_one(path, target, settings, processes=1):
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
     begin = time.perf_counter()
     acquisition = _as_acquisition(path, options, options.readout)
-    progress = not options.quiet
+    progress = not options.quiet and not rank
     prior = None
     if options.method == "zero_filled":
         result = zero_filled(acquisition)
@@ -337,6 +345,8 @@ def reconstruct_one(path, target, settings, processes=1):
         given = {"iterations": options.iterations, "weight": options.weight, "planes": options.planes}
         result = variational.reconstruct(acquisition, prior, seed=options.seed, progress=progress,
                                          **{key: value for key, value in given.items() if value is not None})
+    if rank:
+        return target
     image = result.image.cpu()
     carried = {key: acquisition.info[key] for key in ("affine", "scale") if key in acquisition.info}
     volume = Volume(image if options.complex or target.endswith((".h5", ".hdf5")) else image.abs(),

@@ -8,6 +8,7 @@ and brings the result back.
 import time
 
 import torch
+from torch import distributed
 
 from .diffusion import Prior, to_channels, to_complex
 from .metrics import percentile
@@ -94,10 +95,22 @@ class Problem:
 
 
 def denoise_slices(x, prior, sigma, voxel_size, plane, chosen=slice(None)):
-    """The slices of a plane of a volume, or those chosen, through a prior: complex64 ``(slices, ., .)``."""
+    """The slices of a plane of a volume, or those chosen, through a prior: complex64 ``(slices, ., .)``.
+
+    Started by ``torchrun``, each process denoises its share, and all get the whole.
+    """
     axis = PLANES[plane]
     in_plane = tuple(d for a, d in enumerate(voxel_size) if a != axis)
-    return to_complex(prior.denoise(to_channels(x.movedim(axis, 0)[chosen]), sigma, in_plane))
+    slices = x.movedim(axis, 0)[chosen]
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return to_complex(prior.denoise(to_channels(slices), sigma, in_plane))
+    rank, ranks = distributed.get_rank(), distributed.get_world_size()
+    mine = slice(rank * len(slices) // ranks, (rank + 1) * len(slices) // ranks)
+    clean = torch.zeros(len(slices), *slices.shape[1:], dtype=torch.complex64, device=x.device)
+    if mine.start < mine.stop:
+        clean[mine] = to_complex(prior.denoise(to_channels(slices[mine]), sigma, in_plane))
+    distributed.all_reduce(torch.view_as_real(clean))       # everything else is zero
+    return clean
 
 
 def noise_level(acquisition):

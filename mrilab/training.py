@@ -26,6 +26,7 @@ from .augmentation import batches
 from .datasets import locate, sha256
 from .diffusion import Prior, denoising_loss, load_prior, to_channels
 from .metrics import percentile
+from .processes import join, leave
 from .simulate import smooth_phase
 from .unet import UNet
 from .volumes import atomic_path
@@ -123,16 +124,11 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
     out = Path(out)
     if out.with_suffix(".json").exists():
         raise FileExistsError(f"{out}: there already; delete it and its card to train it anew")
-    rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, ranks, device = join(device)
     if batch % (ranks * accumulate):
         raise ValueError(f"batch: found {batch}, expected a multiple of {ranks} processes times {accumulate} parts")
     if not 0 < steps < math.inf:
         raise ValueError(f"steps: found {steps}, expected a positive number")
-    device = torch.device(device)
-    if device.type == "cuda" and ranks > 1:
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(device)
-
     settings = dict(voxel_sizes=[float(v) for v in voxel_sizes], conditioned=conditioned, widths=list(widths),
                     steps=steps, batch=batch, patch=patch, learning_rate=learning_rate, seed=seed,
                     initial=initial and sha256(locate(initial, "prior")))
@@ -163,8 +159,6 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
 
     model = prior
     if ranks > 1:
-        if not distributed.is_initialized():
-            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         model = DistributedDataParallel(prior)
         model.sigma_data = prior.sigma_data         # denoising_loss asks for it
     stream = batches(volumes, voxel_sizes, batch, patch, seed, begin, rank, ranks, workers, device)
@@ -220,9 +214,7 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
         bar.set_postfix_str(status)
 
     seconds = time.perf_counter() - start
-    if ranks > 1:
-        distributed.barrier()
-        distributed.destroy_process_group()
+    leave()
     if not rank:
         curve = [round(piece.mean().item(), 5) for piece in losses.split(REPORT)]
         save_prior(out, ema.module, dict(

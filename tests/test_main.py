@@ -240,3 +240,19 @@ def test_scans_of_the_same_name_are_refused(folder, tmp_path, capsys):
 def test_options_that_would_be_ignored_are_refused(folder, tmp_path, capsys):
     assert run("reconstruct", folder / "sim.h5", "--out", tmp_path / "a.h5", "--coils", 2) == 1
     assert "--coils: found" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_slices_of_one_scan(folder, tmp_path):
+    """As torchrun would start them, one for each GPU; here both on the CPU."""
+    options = ["reconstruct", folder / "sim.h5", "--iterations", 3, "--out"]
+    assert run(*options, tmp_path / "one.h5", "--quiet") == 0
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "mrilab"]
+    done = subprocess.run([*launch, *map(str, options), str(tmp_path / "two.h5")], capture_output=True, text=True,
+                          env=dict(os.environ, OMP_NUM_THREADS="1"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(tmp_path / "two.h5")]            # the second process keeps quiet
+    one, two = (load_volume(tmp_path / f"{n}.h5").data for n in ("one", "two"))
+    assert (one - two).norm() < 0.01 * one.norm()           # bfloat16 rounds other batches otherwise
+    counts = [json.loads((tmp_path / f"{n}.json").read_text())["network_evaluations"] for n in ("one", "two")]
+    assert counts[0] == counts[1]
