@@ -8,29 +8,32 @@ import corpus
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-FOLDER = Path(tempfile.mkdtemp())
-GOOD = {name: path.read_bytes() for name, path in corpus.good(FOLDER / "good").items()}
-HEADER = (FOLDER / "good" / "scan.hdr").read_bytes()
 CHANGES = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=12)), max_size=6)
 
 
-@settings(max_examples=int(sys.argv[1]) if len(sys.argv) > 1 else 3000, deadline=5000,
-          suppress_health_check=list(HealthCheck))
-@given(st.sampled_from(sorted(GOOD)), CHANGES, st.floats(0, 1), st.booleans())
-def fuzz(name, changes, keep, cut):
-    content = bytearray(GOOD[name])
-    for where, value in changes:
-        at = int(where * len(content))
-        content[at:at + len(value)] = value
-    path = FOLDER / name
-    path.write_bytes(content[:int(keep * len(content))] if cut else content)
-    path.with_suffix(".hdr").write_bytes(HEADER)
-    try:
-        corpus.read(path)
-    except (ValueError, FileNotFoundError) as error:
-        assert name.partition(".")[0] in str(error)
+def look(folder, examples):
+    """Change good files at random and read them; the first one that ends otherwise than it should is shown, small."""
+    good = {name: path.read_bytes() for name, path in corpus.good(folder / "good").items()}
+    header = (folder / "good" / "scan.hdr").read_bytes()
+
+    @settings(max_examples=examples, deadline=5000, suppress_health_check=list(HealthCheck))
+    @given(st.sampled_from(sorted(good)), CHANGES, st.floats(0, 1), st.booleans())
+    def fuzz(name, changes, keep, cut):
+        content = bytearray(good[name])
+        for where, value in changes:
+            at = int(where * len(content))
+            content[at:at + len(value)] = value
+        path = folder / name
+        path.write_bytes(content[:int(keep * len(content))] if cut else content)
+        path.with_suffix(".hdr").write_bytes(header)
+        try:
+            corpus.read(path)
+        except (ValueError, FileNotFoundError) as error:
+            assert name.partition(".")[0] in str(error)
+
+    fuzz()
 
 
 if __name__ == "__main__":
-    fuzz()
+    look(Path(tempfile.mkdtemp()), int(sys.argv[1]) if len(sys.argv) > 1 else 3000)
     print("nothing found")
