@@ -9,7 +9,6 @@ import json
 import math
 import pickle
 import random
-import resource
 import sys
 import tarfile
 import time
@@ -278,7 +277,9 @@ def main(folder):
             result = {"error": str(error)}
         except BaseException as error:
             result = {"unexpected": repr(error)}
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        # not ru_maxrss, which begins with the memory of the process that started this one
+        status = Path("/proc/self/status").read_text()
+        peak = 1024 * int(status.split("VmHWM:")[1].split()[0])
         result |= {"file": path.name, "seconds": time.process_time() - start, "peak": peak}
         print(json.dumps(result), flush=True)
 
