@@ -19,6 +19,7 @@ from .coils import espirit_maps
 from .formats import Scan, open_scan
 from .fourier import fft3c, ifft3c, resize_centred
 from .metrics import percentile
+from .problem import noise_level
 from .volumes import Acquisition, moved_affine
 
 CHUNK = 2**30               # bytes of k-space held at a time while the coarse copy is made
@@ -114,7 +115,7 @@ def prepare(scan, coils=None, readout=None, voxel_size=None, maps=None, calibrat
     if not scale > 0:
         raise ValueError("kspace: found an image of zeros, expected a measurement")
     kspace = _mix(mixing / scale, scan.read(first + start, first + stop))
-    noise = 1 / scale if "whitened" in info else estimate_noise(kspace, scan.mask)
+    noise = 1 / scale if "whitened" in info else noise_level(kspace, scan.mask)
     if scan.affine is not None:
         info["affine"] = moved_affine({"affine": scan.affine}, first + start)["affine"]
     info["scale"] = scale * unit
@@ -249,19 +250,6 @@ def interpolate_maps(maps, shape, start=0, stop=None):
         maps = torch.tensordot(maps, torch.from_numpy(weights).to(maps.dtype), ([1], [1]))   # z; then y, then x
     norm = torch.linalg.vector_norm(maps, dim=0)
     return torch.where(norm > 0.4, maps / norm.clamp_min(0.4), 0)
-
-
-def estimate_noise(kspace, mask):
-    """Standard deviation of the noise, real and imaginary part each, at the outer end of the readout.
-
-    As :func:`mrilab.variational.noise_level`, without the zeros that a partial echo leaves. Signal makes it too
-    high, never too low.
-    """
-    measured = kspace[:, mask]
-    edge = max(1, measured.shape[-1] // 8)
-    outer = torch.cat([measured[..., :edge], measured[..., -edge:]], dim=-1).abs()
-    outer = outer[outer > 0]
-    return float(outer.median() / 1.1774) if len(outer) else 0.0
 
 
 def _mix(matrix, kspace):

@@ -66,7 +66,9 @@ class Problem:
             raise ValueError("acquisition: found k-space of zeros, expected a measurement")
         self.start, self.measured = start / self.scale, measured / self.scale
         self.energy = (acquisition.kspace.abs() / self.scale).square().sum().item()
-        noise = noise_level(acquisition) if acquisition.noise is None else acquisition.noise
+        noise = acquisition.noise
+        if noise is None:
+            noise = noise_level(acquisition.kspace, acquisition.mask)
         self.noise = max(noise / self.scale, 1e-4)
 
     def data_step(self, target, rho, x, iterations):
@@ -113,20 +115,28 @@ def denoise_slices(x, prior, sigma, voxel_size, plane, chosen=slice(None)):
     return clean
 
 
-def noise_level(acquisition):
+def noise_level(kspace, mask):
     """Standard deviation of the k-space noise, read off the outer eighths of the readout.
 
     There the signal of an image is weakest; the median of the magnitudes is robust against what is
     left, and is ``sqrt(2 ln 2)`` standard deviations for complex noise. Signal makes it too high, never
-    too low.
+    too low. Zeros, as a partial echo leaves them, do not count.
+
+    Parameters
+    ----------
+    kspace : Tensor
+        complex64 ``(coils, z, y, x)``.
+    mask : Tensor
+        bool ``(z, y)``.
 
     Examples
     --------
     >>> k = 0.02 * torch.view_as_complex(torch.randn(4, 20, 20, 64, 2, generator=torch.Generator().manual_seed(0)))
-    >>> round(noise_level(Acquisition(k, torch.ones_like(k), torch.ones(20, 20), (1, 1, 1))), 3)
+    >>> round(noise_level(k, torch.ones(20, 20, dtype=bool)), 3)
     0.02
     """
-    measured = acquisition.kspace[:, acquisition.mask]
+    measured = kspace[:, mask]
     edge = max(1, measured.shape[-1] // 8)
-    outer = torch.cat([measured[..., :edge], measured[..., -edge:]], dim=-1)
-    return outer.abs().median().item() / 1.1774
+    outer = torch.cat([measured[..., :edge], measured[..., -edge:]], dim=-1).abs()
+    outer = outer[outer > 0]
+    return outer.median().item() / 1.1774 if len(outer) else 0.0

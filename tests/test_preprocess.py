@@ -8,6 +8,7 @@ from mrilab.formats import open_scan, save_cfl
 from mrilab.fourier import fft3c, ifft3c, resize_centred
 from mrilab.metrics import psnr
 from mrilab.mrd import save_ismrmrd
+from mrilab.problem import noise_level
 from mrilab.simulate import head_phantom, simulate_acquisition
 
 
@@ -154,10 +155,10 @@ def test_units_do_not_matter(tmp_path, simulated, unit):
 
 def test_noise_estimate(simulated):
     acq, _ = simulated
-    assert preprocess.estimate_noise(acq.kspace, acq.mask) >= 0.005      # a coarse matrix has signal everywhere
+    assert noise_level(acq.kspace, acq.mask) >= 0.005      # a coarse matrix has signal everywhere
     noise = 0.3 * randn(2, 8, 8, 64) * 2**0.5
     noise[..., :20] = 0                             # a partial echo
-    assert preprocess.estimate_noise(noise, torch.ones(8, 8) > 0) == pytest.approx(0.3, rel=0.1)
+    assert noise_level(noise, torch.ones(8, 8) > 0) == pytest.approx(0.3, rel=0.1)
 
 
 def test_given_maps(tmp_path, simulated):
