@@ -32,7 +32,7 @@ PRIORS = {
     "diverse": dict(voxel_sizes=(1, 4)),
     "diverse_conditioned": dict(voxel_sizes=(1, 4), conditioned=True),
 }
-SNAPSHOTS = (500, 1000, 2000, 4000, 6000, 8000)
+SNAPSHOTS = (500, 1000, 2000, 4000, 6000, 8000, 16000)
 
 
 def describe(name):
@@ -56,7 +56,7 @@ def ship(path):
         temporary.write_text(json.dumps(registry, indent=1) + "\n")
 
 
-def run(name, steps, device, workers):
+def run(name, steps, device, workers, again):
     people = [d for d in list_datasets("volume") if d.split == "train"]
     snapshots = RUNS / name
     snapshots.mkdir(parents=True, exist_ok=True)
@@ -69,13 +69,14 @@ def run(name, steps, device, workers):
 
     return train([d.name for d in people], out=RUNS / f"{name}.safetensors", steps=steps, device=device,
                  workers=workers, validation=load_volume("colin27_ch2_slab"), people=[d.person for d in people],
-                 callback=keep, **PRIORS[name])
+                 callback=keep, initial=name if again else None, seed=int(again), **PRIORS[name])
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=[*PRIORS, "all"])
     parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--again", action="store_true", help="go on from the shipped weights, with other random numbers")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
     parser.add_argument("--workers", type=int, default=0, help="processes that prepare heads; 8 keep a GPU busy")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -85,6 +86,6 @@ if __name__ == "__main__":
     for name in PRIORS if options.name == "all" else [options.name]:
         path = RUNS / f"{name}.safetensors"
         if not path.with_suffix(".json").exists():
-            run(name, options.steps, options.device, options.workers)
+            run(name, options.steps, options.device, options.workers, options.again)
         if options.ship and int(os.environ.get("RANK", 0)) == 0:
             ship(path)

@@ -32,13 +32,13 @@ from .unet import UNet
 from .volumes import atomic_path
 
 REPORT = 50                         # steps between looks at the loss
-LOG_SIGMA = (-2.1, 1.5)             # mean and standard deviation of the log of most training noise levels
-HIGH_SIGMA = (1.0, 30.0)            # range of the others, a tenth: there a sample starts
+LOG_SIGMA = (-2.2, 1.3)             # mean and standard deviation of the log of most training noise levels
+HIGH_SIGMA = (1.0, 30.0)            # range of the others, a twentieth: there a sample starts
 VALIDATION_SIGMA = (0.05, 0.1, 0.2)
 
 
 def noise_levels(count, generator):
-    """Noise levels of a training batch: log-normal (Karras et al. 2022, Table 1), a tenth of them high.
+    """Noise levels of a training batch: log-normal (Karras et al. 2022, Table 1), a twentieth of them high.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def noise_levels(count, generator):
     usual = LOG_SIGMA[0] + LOG_SIGMA[1] * torch.randn(count, generator=generator, device=device)
     low, high = (math.log(s) for s in HIGH_SIGMA)
     large = low + (high - low) * torch.rand(count, generator=generator, device=device)
-    return torch.where(torch.rand(count, generator=generator, device=device) < 0.1, large, usual).exp()
+    return torch.where(torch.rand(count, generator=generator, device=device) < 0.05, large, usual).exp()
 
 
 def average(averaged, current, count):
