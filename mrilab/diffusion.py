@@ -142,6 +142,20 @@ class Prior(torch.nn.Module):
         return x
 
 
+def ddpm_sigma(t, steps=1000):
+    """Noise level of DDPM's time ``t`` in 1 .. ``steps``: std / alpha for its linear betas, 1e-4 to 0.02.
+
+    ``x_t = alpha (x + sigma eps)`` with ``alpha^2 = abar_t`` and ``sigma^2 = 1 / abar_t - 1`` (Ho et al. 2020).
+
+    Examples
+    --------
+    >>> [round(s, 2) for s in ddpm_sigma(torch.tensor([1, 100, 400])).tolist()]
+    [0.01, 0.34, 2.03]
+    """
+    abar = (1 - torch.linspace(1e-4, 0.02, steps, dtype=torch.float64)).cumprod(0)
+    return (1 / abar[torch.as_tensor(t) - 1] - 1).sqrt().float()
+
+
 def bf16(device):
     """Whether bfloat16 is the faster arithmetic on this device (AVX-512 BF16 or AMX; Ampere or later)."""
     if torch.device(device).type == "cuda":

@@ -6,6 +6,7 @@ and brings the result back.
 """
 
 import time
+import warnings
 
 import torch
 from torch import distributed
@@ -39,6 +40,10 @@ class Problem:
         Standard deviation of the noise per channel in these units; at least 1e-4, so that a prior has a say
         beside noiseless data.
     voxel_size : tuple of float
+    samples : int
+        Complex numbers measured.
+    noise_misfit : float
+        The misfit that noise alone would leave.
 
     Examples
     --------
@@ -70,6 +75,9 @@ class Problem:
         if noise is None:
             noise = noise_level(acquisition.kspace, acquisition.mask)
         self.noise = max(noise / self.scale, 1e-4)
+        self.samples = int(acquisition.mask.sum()) * len(acquisition.maps) * acquisition.kspace.shape[-1]
+        self.noise_misfit = self.noise * (2 * self.samples / self.energy) ** 0.5
+        warn_of_voxel_size(prior, self.voxel_size)
 
     def data_step(self, target, rho, x, iterations):
         """``min |A x - y|^2 + rho |x - target|^2`` by conjugate gradients from ``x``."""
@@ -86,14 +94,27 @@ class Problem:
 
     def misfit(self, x):
         """``|A x - y| / |y|``, multiplied out: one normal operator instead of a pass over k-space."""
+        return self.misfit_and_residual(x)[0]
+
+    def misfit_and_residual(self, x):
+        """The misfit, and ``A^H (A x - y)``, complex64 ``(z, y, x)``."""
         self.applications += 1
-        residual = torch.vdot(x.flatten(), (self.operator.normal(x) - 2 * self.measured).flatten()).real.item()
-        return (max(residual + self.energy, 0) / self.energy) ** 0.5
+        residual = self.operator.normal(x) - self.measured
+        square = torch.vdot(x.flatten(), (residual - self.measured).flatten()).real.item() + self.energy
+        return (max(square, 0) / self.energy) ** 0.5, residual
 
     def result(self, x, misfit):
         """The image in the acquisition's units, and what it cost."""
         return Reconstruction((x * self.scale).contiguous(), self.voxel_size, self.evaluations, self.applications,
                               time.perf_counter() - self.begin, misfit)
+
+
+def warn_of_voxel_size(prior, voxel_size):
+    """Warn when slices of a volume have voxel sizes (mm) outside those a prior was trained on, by more than 5 %."""
+    low, high = prior.voxel_sizes
+    if not low / 1.05 <= min(voxel_size) <= max(voxel_size) <= high * 1.05:
+        found = " x ".join(f"{d:.3g}" for d in voxel_size)
+        warnings.warn(f"voxel size {found} mm: the prior was trained on {low:g} to {high:g} mm", stacklevel=4)
 
 
 def denoise_slices(x, prior, sigma, voxel_size, plane, chosen=slice(None)):

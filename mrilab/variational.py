@@ -2,25 +2,75 @@
 
 Find the image whose k-space fits the measured one and whose slices, in all three planes, the prior calls
 clean:  ``min |A x - y|^2 / (2 noise^2) + E[-log p(slice)]``, the expectation over random slices. After
-Krainovic, Ruschke and Heckel (arXiv 2412.18584), with the gradient of RED-diff (Mardani et al., arXiv
-2305.04391), which does not differentiate through the network. Chapter 7 builds the solver by hand.
+Krainovic, Ruschke and Heckel (arXiv 2412.18584). One loop has two settings: ``paper`` descends on their objective
+with Adam, through the network; ``fast`` takes the gradient of RED-diff (Mardani et al., arXiv 2305.04391), which needs
+no way back through the network, at falling noise levels, and solves for the data. Chapter 7 builds both by hand.
 """
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from .diffusion import ddpm_sigma, to_channels, to_complex
 from .problem import Problem, denoise_slices
 from .volumes import PLANES
 
+# What each setting does; every entry can be given to reconstruct by name.
+SETTINGS = {
+    "fast": dict(update="cg", iterations=16, fraction=None, slices=None, slab=1, schedule="falling",
+                 sigma=(0.1, 0.005), weight=0.35, cg_iterations=5, discrepancy=None),
+    "paper": dict(update="adam", iterations=200, fraction=1.0, slices=50, slab=5, schedule="uniform",
+                  sigma=(2.0, 0.01), weight=0.01, power=1.0, learning_rate=0.02, discrepancy=None),
+}
+SCHEDULES = ("falling", "uniform", "descending", "bounded")
 
-def denoised_average(x, prior, sigma, voxel_size, planes=tuple(PLANES), fraction=None, generator=None):
+
+def draw_slices(total, fraction=1.0, slices=None, slab=1, generator=None):
+    """A random share of the slices of a plane, in slabs of neighbours; each slice is as likely as any other.
+
+    The axis, closed to a ring and cut at a random place, falls into slabs; some of them are drawn without replacement.
+
+    Parameters
+    ----------
+    total : int
+        Slices in the plane.
+    fraction : float
+        Share to draw, rounded to whole slabs, at least one.
+    slices : int, optional
+        Draw no more than this many.
+    slab : int
+        Neighbours drawn together.
+    generator : torch.Generator, optional
+        On the CPU.
+
+    Returns
+    -------
+    list of Tensor, float
+        The numbers of the slices of each slab, and 1 / (probability of a slice): sums over the slices drawn, times
+        this, are unbiased for sums over all.
+
+    Examples
+    --------
+    >>> slabs, scale = draw_slices(12, fraction=0.5, slab=3)
+    >>> [len(s) for s in slabs], scale
+    ([3, 3], 2.0)
+    """
+    share = min(fraction, slices / total) if slices else fraction
+    ring = torch.arange(total)
+    if slab > 1:
+        ring = ring.roll(int(torch.randint(total, (), generator=generator)))
+    slabs = ring.split(slab)
+    drawn = torch.randperm(len(slabs), generator=generator)[: max(1, round(share * len(slabs)))]
+    return [slabs[i] for i in drawn], len(slabs) / len(drawn)
+
+
+def denoised_average(x, prior, sigma, voxel_size, planes=tuple(PLANES), fraction=None, generator=None, slices=None,
+                     slab=1):
     """Unbiased estimate of the denoised volume, averaged over planes, from a few random slices.
 
-    Every slice of every plane denoised would be ``mean_p D_p(x)``. Here a share of the slices of each
-    plane is drawn without replacement, and their changes ``D - x`` are scaled by (slices in the plane) /
-    (slices drawn): the expectation over the draw is the same. RED-diff's gradient of ``-log p`` is
-    ``(x - D) / sigma^2``.
+    Every slice of every plane denoised would be ``mean_p D_p(x)``. Here slices of each plane are drawn
+    (:func:`draw_slices`), and their changes ``D - x`` are scaled by (slices in the plane) / (slices drawn): the
+    expectation over the draw is the same. RED-diff's gradient of ``-log p`` is ``(x - D) / sigma^2``.
 
     Parameters
     ----------
@@ -38,34 +88,113 @@ def denoised_average(x, prior, sigma, voxel_size, planes=tuple(PLANES), fraction
         go through the network as the volume has, and every change is added as it is.
     generator : torch.Generator, optional
         On the CPU; decides which slices.
+    slices, slab : int
+        As for :func:`draw_slices`.
 
     Returns
     -------
     Tensor, int
         complex64 ``(z, y, x)``, and the number of slices pushed through the network.
     """
-    fraction = fraction or 1 / len(planes)
     average, evaluations = x.clone(), 0
     for plane in planes:
         axis = PLANES[plane]
-        slices = x.movedim(axis, 0)
-        total = len(slices)
-        drawn = torch.randperm(total, generator=generator)[: max(1, round(fraction * total))].to(x.device)
-        denoised = denoise_slices(x, prior, sigma, voxel_size, plane, drawn)
-        scale = total / len(drawn) / len(planes)
-        average.movedim(axis, 0)[drawn] += scale * (denoised - slices[drawn])
+        stack = x.movedim(axis, 0)
+        slabs, scale = draw_slices(len(stack), fraction or 1 / len(planes), slices, slab, generator)
+        drawn = torch.cat(slabs).to(x.device)
+        change = denoise_slices(x, prior, sigma, voxel_size, plane, drawn) - stack[drawn]
+        average.movedim(axis, 0)[drawn] += scale / len(planes) * change
         evaluations += len(drawn)
     return average, evaluations
 
 
-def reconstruct(acquisition, prior, planes=tuple(PLANES), seed=0, iterations=16, fraction=None, sigma=(0.1, 0.005),
-                weight=0.35, cg_iterations=5, progress=True, callback=None):
+def score_matching_gradient(x, prior, sigma, voxel_size, planes=tuple(PLANES), fraction=1.0, generator=None,
+                            slices=None, slab=1, power=1.0):
+    """Unbiased estimate of the gradient of the paper's regulariser, differentiated through the network.
+
+    For slices ``s`` of the volume, with white noise ``eps``,
+
+        ``R(x) = mean over planes, slices of E |eps - eps_hat|^2 sigma^power / pixels``,
+        ``eps - eps_hat = (D(s + sigma eps; sigma) - s) / sigma``.
+
+    Parameters
+    ----------
+    x, prior, voxel_size, planes, fraction, generator, slices, slab
+        As for :func:`denoised_average`; the generator draws the noise as well.
+    sigma : callable
+        Called without arguments for the noise level of each slab.
+    power : float
+        ``p`` of the paper.
+
+    Returns
+    -------
+    Tensor, float, int
+        complex64 ``(z, y, x)``, derivatives by real and imaginary part; the estimate of ``R``; slices evaluated.
+    """
+    gradient, value, evaluations = torch.zeros_like(x), 0.0, 0
+    for plane in planes:
+        axis = PLANES[plane]
+        stack = x.movedim(axis, 0)
+        in_plane = torch.tensor([[d for a, d in enumerate(voxel_size) if a != axis]], device=x.device)
+        slabs, scale = draw_slices(len(stack), fraction, slices, slab, generator)
+        for slab_numbers in slabs:                          # one at a time, which bounds the memory of the graph
+            drawn = slab_numbers.to(x.device)
+            level = torch.full((len(drawn),), sigma(), device=x.device)
+            clean = to_channels(stack[drawn]).detach().requires_grad_()
+            noise = torch.randn(clean.shape, generator=generator).to(x.device)
+            with torch.enable_grad():
+                noisy = clean + level.reshape(-1, 1, 1, 1) * noise
+                change = prior(noisy, level, in_plane.expand(len(drawn), 2)) - clean
+                weight = level ** (power - 2) * scale / (len(stack) * len(planes))
+                term = (weight * change.square().sum(dim=(1, 2, 3)) / change[0, 0].numel()).sum()
+                slope, = torch.autograd.grad(term, clean)
+            gradient.movedim(axis, 0)[drawn] += to_complex(slope)
+            value += term.item()
+            evaluations += len(drawn)
+    return gradient, value, evaluations
+
+
+def noise_schedule(schedule, sigma, iterations, generator=None):
+    """For each iteration a function that returns a noise level.
+
+    ``falling`` is the geometric sequence from the first to the last level. The others are the paper's, over the times
+    ``t`` of DDPM (:func:`~mrilab.diffusion.ddpm_sigma`) between those levels: ``uniform``, ``descending`` linearly,
+    or uniform below a descending bound (``bounded``).
+
+    Examples
+    --------
+    >>> [round(level(), 3) for level in noise_schedule("falling", (0.1, 0.001), 3)]
+    [0.1, 0.01, 0.001]
+    """
+    if schedule == "falling":
+        return [lambda level=level: level for level in np.geomspace(*sigma, iterations).tolist()]
+    table = ddpm_sigma(torch.arange(1, 1001))
+    last, first = (int((table < level).sum()) for level in reversed(sigma))
+    tops = np.linspace(first, last, iterations) if schedule != "uniform" else [first] * iterations
+
+    def level(top):
+        if schedule == "descending":
+            return table[round(top)].item()
+        return table[last + int((top - last + 1) * torch.rand((), generator=generator).item())].item()
+
+    return [lambda top=top: level(top) for top in tops]
+
+
+def reconstruct(acquisition, prior, planes=tuple(PLANES), setting="fast", seed=0, progress=True, callback=None,
+                **changes):
     """Reconstruct an undersampled 3D acquisition with a 2D diffusion prior.
 
-    From CG-SENSE, at noise levels that fall geometrically: denoise random slices of all planes, then
-    pull the image back to the data by a few conjugate-gradient steps on
+    From CG-SENSE, the setting ``"fast"`` goes through falling noise levels. At each it denoises random slices of all
+    planes, then pulls the image back to the data by a few conjugate-gradient steps on
 
         ``min_x |A x - y|^2 / (2 noise^2) + weight / (2 sigma^2) |x - denoised|^2``.
+
+    The setting ``"paper"`` takes Adam's steps along the gradient of
+
+        ``|A x - y|^2 / (number of samples) + weight R(x)``,
+
+    with noise levels drawn at random and ``R`` differentiated through the network
+    (:func:`score_matching_gradient`). The learning rate halves when 20 iterations brought nothing.
 
     Parameters
     ----------
@@ -76,21 +205,32 @@ def reconstruct(acquisition, prior, planes=tuple(PLANES), seed=0, iterations=16,
         The work is done on its device.
     planes : sequence of str
         Planes to draw slices from.
+    setting : str
+        ``"fast"`` or ``"paper"``: the numbers in :data:`SETTINGS`, which are the defaults of what follows.
     seed : int
-        Decides which slices are drawn.
-    iterations : int
-    fraction : float, optional
-        Share of each plane's slices to denoise in an iteration; one over the number of planes if not given.
-    sigma : tuple of float
-        First and last noise level, for images whose 99th percentile is 1.
-    weight : float
-        Trust in the prior; 1 takes its score at its word. The default was tuned (``data/tune.py``).
-    cg_iterations : int
-        Conjugate-gradient steps for each data step.
+        Decides which slices are drawn, and the noise of ``"paper"``.
     progress : bool
         Show a progress bar with the data misfit.
     callback : callable, optional
         Called as ``callback(iteration, image, misfit)`` after each iteration.
+    iterations : int
+    fraction : float
+        Share of each plane's slices to denoise in an iteration; None is one over the number of planes.
+    slices, slab : int
+        No more than so many slices of a plane; neighbours drawn together.
+    schedule : str
+        How noise levels follow (:func:`noise_schedule`).
+    sigma : tuple of float
+        First and last, or highest and lowest, noise level for images whose 99th percentile is 1.
+    weight : float
+        Trust in the prior. In ``"fast"``, 1 takes its score at its word. The defaults were tuned.
+    cg_iterations : int
+        Conjugate-gradient steps for each data step of ``"fast"``.
+    power, learning_rate : float
+        Of ``"paper"``.
+    discrepancy : float, optional
+        Stop when the data misfit passes this many times what the noise accounts for (Morozov's principle):
+        ``"fast"`` comes from below, as the prior gains, ``"paper"`` from above. None does all iterations.
 
     Returns
     -------
@@ -100,7 +240,7 @@ def reconstruct(acquisition, prior, planes=tuple(PLANES), seed=0, iterations=16,
     Raises
     ------
     ValueError
-        For an unknown plane, noise levels that do not fall, or a weight or number that is not positive.
+        For an unknown plane, setting or option, noise levels that do not fall, or a number that is not positive.
 
     Examples
     --------
@@ -112,31 +252,71 @@ def reconstruct(acquisition, prior, planes=tuple(PLANES), seed=0, iterations=16,
     (True, 90)
     """
     planes = (planes,) if isinstance(planes, str) else tuple(planes)
-    _check(planes, iterations, fraction, sigma, weight, cg_iterations)
+    options = _options(planes, setting, changes)
+    update, weight = options["update"], options["weight"]
     problem = Problem(acquisition, prior)
-    x = problem.start
     generator = torch.Generator().manual_seed(seed)
-    bar = tqdm(np.geomspace(*sigma, iterations).tolist(), desc="reconstruct", disable=not progress)
+    levels = noise_schedule(options["schedule"], options["sigma"], options["iterations"], generator)
+    draw = dict(planes=planes, generator=generator, **{k: options[k] for k in ("fraction", "slices", "slab")})
+    x, misfit, side = problem.start, None, None
+    if update == "adam":
+        parameter = torch.view_as_real(x.clone()).requires_grad_()
+        adam = torch.optim.Adam([parameter], options["learning_rate"], betas=(0.9, 0.99))
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(adam, factor=0.5, patience=20)
+
+    bar = tqdm(levels, desc="reconstruct", disable=not progress)
     for i, level in enumerate(bar):
-        denoised, used = denoised_average(x, prior, level, problem.voxel_size, planes, fraction, generator)
+        if update == "cg":
+            sigma = level()
+            denoised, used = denoised_average(x, prior, sigma, problem.voxel_size, **draw)
+            x = problem.data_step(denoised, weight * (problem.noise / sigma) ** 2, x, options["cg_iterations"])
+            misfit = problem.misfit(x)
+        else:
+            slope, value, used = score_matching_gradient(x, prior, level, problem.voxel_size, power=options["power"],
+                                                         **draw)
+            misfit, residual = problem.misfit_and_residual(x)
+            slope = 2 / problem.samples * residual + weight * slope
+            parameter.grad = torch.view_as_real(slope.contiguous())
+            torch.nn.utils.clip_grad_norm_([parameter], 1.0)
+            adam.step()
+            plateau.step(misfit**2 * problem.energy / problem.samples + weight * value)
+            x = torch.view_as_complex(parameter.detach())
         problem.evaluations += used
-        x = problem.data_step(denoised, weight * (problem.noise / level) ** 2, x, cg_iterations)
-        misfit = problem.misfit(x)
-        bar.set_postfix_str(f"sigma {level:.3f}, misfit {misfit:.4f}", refresh=False)
+        bar.set_postfix_str(f"misfit {misfit:.4f}", refresh=False)
         if callback:
             callback(i, x * problem.scale, misfit)
-    return problem.result(x, misfit)
+        if options["discrepancy"]:
+            above = misfit > options["discrepancy"] * problem.noise_misfit
+            if side is not None and above != side:
+                break
+            side = above
+    return problem.result(x, problem.misfit(x) if update == "adam" else misfit)
 
 
-def _check(planes, iterations, fraction, sigma, weight, cg_iterations):
+def _options(planes, setting, changes):
+    """The setting's numbers with those that were given, checked."""
     if not planes or any(p not in PLANES for p in planes) or len(set(planes)) < len(planes):
         raise ValueError(f"planes: found {planes!r}, expected some of {', '.join(PLANES)}, each once")
+    if setting not in SETTINGS:
+        raise ValueError(f"setting: found {setting!r}, expected one of {', '.join(SETTINGS)}")
+    for name in changes:
+        if name not in SETTINGS[setting] or name == "update":
+            allowed = ", ".join(key for key in SETTINGS[setting] if key != "update")
+            raise ValueError(f"{name}: not an option of the setting {setting!r}, which has {allowed}")
+    options = SETTINGS[setting] | changes
+    sigma, fraction = options["sigma"], options["fraction"]
     if fraction is not None and not 0 < fraction <= 1:
         raise ValueError(f"fraction: found {fraction!r}, expected a share above 0, at most 1")
+    if options["schedule"] not in SCHEDULES:
+        raise ValueError(f"schedule: found {options['schedule']!r}, expected one of {', '.join(SCHEDULES)}")
     if len(sigma) != 2 or not sigma[0] >= sigma[1] > 0:
         raise ValueError(f"sigma: found {sigma!r}, expected a first and a last noise level, falling, above 0")
-    for name, value in (("iterations", iterations), ("cg_iterations", cg_iterations)):
-        if not (isinstance(value, int) and value >= 1):
+    for name in ("iterations", "cg_iterations", "slab", "slices"):
+        value = options.get(name)
+        if value is not None and not (isinstance(value, int) and value >= 1):
             raise ValueError(f"{name}: found {value!r}, expected a whole number of 1 or more")
-    if not 0 < weight < float("inf"):
-        raise ValueError(f"weight: found {weight!r}, expected a positive number")
+    for name in ("weight", "learning_rate", "discrepancy"):
+        value = options.get(name)
+        if value is not None and not 0 < value < float("inf"):
+            raise ValueError(f"{name}: found {value!r}, expected a positive number")
+    return options

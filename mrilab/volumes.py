@@ -7,6 +7,7 @@ from outside passes the checks here once, so the rest of the package can trust i
 import contextlib
 import os
 import tempfile
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,7 +112,8 @@ class Acquisition:
     kspace : Tensor
         complex64 ``(coils, z, y, x)``, centred; zero where not measured.
     maps : Tensor
-        complex64 ``(coils, z, y, x)`` coil sensitivities.
+        complex64 ``(coils, z, y, x)`` coil sensitivities. None has them estimated from the centre of k-space
+        (:func:`mrilab.preprocess.estimate_maps`), with a warning; that takes minutes for a large matrix.
     mask : Tensor
         bool ``(z, y)`` over (kz, ky); True where measured. x is the readout, always fully sampled.
     voxel_size : tuple of float
@@ -144,6 +146,13 @@ class Acquisition:
 
     def __post_init__(self):
         self.kspace = check_array(self.kspace, "kspace", 4, "(coils, z, y, x)").to(torch.complex64)
+        if self.maps is None:
+            from .preprocess import estimate_maps
+
+            _, self.mask = check_maps_and_mask(self.kspace, self.mask)
+            self.maps, how = estimate_maps(self.kspace, self.mask)
+            self.info = self.info | {"maps": how}
+            warnings.warn(f"acquisition without maps: estimated, {how}", stacklevel=3)
         self.maps, self.mask = check_maps_and_mask(self.maps, self.mask)
         self.voxel_size = check_voxel_size(self.voxel_size)
         if self.maps.shape != self.kspace.shape:

@@ -7,10 +7,10 @@ from mrilab.classical import cg_sense
 from mrilab.diffusion import Prior, load_prior, to_channels, to_complex
 from mrilab.metrics import percentile, psnr
 from mrilab.operators import SenseOperator, conjugate_gradients
-from mrilab.problem import noise_level
+from mrilab.problem import Problem, noise_level
 from mrilab.simulate import head_phantom, simulate_acquisition
 from mrilab.unet import UNet
-from mrilab.variational import denoised_average, reconstruct
+from mrilab.variational import denoised_average, draw_slices, noise_schedule, reconstruct, score_matching_gradient
 from mrilab.volumes import PLANES, Acquisition, load_volume
 
 
@@ -44,6 +44,53 @@ def test_sampled_slices_are_unbiased(planes):
     assert used == sum(x.shape[PLANES[p]] for p in planes)
 
 
+@pytest.mark.parametrize("total, fraction, slices, slab", [(12, 0.5, None, 3), (13, 1.0, 5, 5), (7, 0.3, None, 1),
+                                                           (4, 1.0, 50, 5)])
+def test_every_slice_is_drawn_as_often(total, fraction, slices, slab):
+    """Counts of 4000 draws, scaled, against 1: within 5 standard errors, at most 0.2."""
+    generator, counts = torch.Generator().manual_seed(0), torch.zeros(total)
+    for _ in range(4000):
+        slabs, scale = draw_slices(total, fraction, slices, slab, generator)
+        drawn = torch.cat(slabs)
+        assert len(drawn.unique()) == len(drawn) <= (slices or total)
+        assert all(((s.diff() == 1) | (s.diff() == 1 - total)).all() for s in slabs)
+        counts[drawn] += scale / 4000
+    assert (counts - 1).abs().max() < 5 * ((scale - 1) / 4000) ** 0.5 + 1e-3
+
+
+def test_gradient_through_the_network():
+    """The paper's regulariser: its gradient against finite differences, then sampled slices against all of them."""
+    torch.manual_seed(0)
+    prior = Prior(awake(UNet((4, 8))), (1, 1)).requires_grad_(False)
+    prior.forward = lambda x, sigma, size: x - torch.tanh(x) * sigma.reshape(-1, 1, 1, 1)     # no bfloat16
+    x = torch.randn(5, 4, 6, dtype=torch.complex64)
+    arguments = dict(prior=prior, voxel_size=(1, 1, 1), power=0.7)
+
+    def value(x, seed=0, **more):
+        return score_matching_gradient(x, sigma=lambda: 0.3, generator=torch.Generator().manual_seed(seed), **arguments,
+                                       **more)
+
+    slope, _, used = value(x)
+    assert used == 15
+    direction = torch.randn_like(x)
+    ahead, behind = (value(x + h * direction)[1] for h in (1e-2, -1e-2))
+    assert (slope.conj() * direction).sum().real.item() == pytest.approx((ahead - behind) / 2e-2, rel=1e-2)
+    many = torch.stack([value(x, seed)[0] for seed in range(300)])
+    few = torch.stack([value(x, seed, slices=2, slab=2)[0] for seed in range(1000)])
+    variance = few.var(0).sum() / 1000 + many.var(0).sum() / 300
+    assert (few.mean(0) - many.mean(0)).abs().square().sum() / variance < 3
+
+
+def test_noise_schedules():
+    """The highest and lowest level are met, and none lies outside."""
+    for schedule in ("falling", "uniform", "descending", "bounded"):
+        levels = noise_schedule(schedule, (2.0, 0.01), 400, torch.Generator().manual_seed(0))
+        drawn = [level() for level in levels]
+        assert 0.009 < min(drawn) < 0.03 and 1.5 < max(drawn) < 2.01
+        if schedule in ("falling", "descending"):
+            assert drawn == sorted(drawn, reverse=True)
+
+
 def test_reaches_the_posterior_mode_of_a_gaussian(scan):
     """For white Gaussian images the maximum a posteriori solves a linear system.
 
@@ -58,6 +105,69 @@ def test_reaches_the_posterior_mode_of_a_gaussian(scan):
     result = reconstruct(acquisition, Prior(Oracle(), (1, 9)), planes="axial", iterations=40, fraction=1.0,
                          sigma=(0.2, 0.2), weight=1.0, cg_iterations=10, progress=False)
     assert (result.image - mode).norm() < 0.02 * mode.norm()
+
+
+def test_without_a_prior_it_is_least_squares(scan):
+    """A weight of next to nothing: both settings end at the solution of the normal equations, which data determine."""
+    acquisition, _ = simulate_acquisition(head_phantom((9, 9, 9)), acceleration=1, coils=2)
+    operator = SenseOperator(acquisition.maps, acquisition.mask)
+    exact, _ = conjugate_gradients(operator.normal, operator.adjoint(acquisition.kspace), iterations=100)
+    prior = Prior(Oracle(), (1, 99))
+    fast = reconstruct(acquisition, prior, weight=1e-9, cg_iterations=30, progress=False).image
+    assert (fast - exact).norm() < 1e-3 * exact.norm()
+    paper = reconstruct(acquisition, prior, setting="paper", weight=1e-9, iterations=300, slices=1, slab=1,
+                        progress=False).image
+    assert (paper - exact).norm() < 2e-2 * exact.norm()
+
+
+def test_paper_setting_finds_the_minimum_of_its_objective_for_a_gaussian(scan):
+    """There D(v) = c v with c = tau^2 / (tau^2 + sigma^2): up to a constant R is (1 - c)^2 |x|^2 sigma^(p - 2) / n.
+
+    At the minimum the mean gradient is zero. The loop comes to 13 % of it, from 58 %: then the noise of the loss has
+    told the learning rate's rule that nothing is gained.
+    """
+    acquisition, _ = scan
+    prior, sigma, weight = Prior(Oracle(), (1, 99)), 0.5, 1.0
+    problem = Problem(acquisition, prior)
+    c = TAU**2 / (TAU**2 + sigma**2)
+    rho = weight * problem.samples * (1 - c) ** 2 * sigma**-1 / problem.start.numel()
+    exact, _ = conjugate_gradients(lambda v: problem.operator.normal(v) + rho * v, problem.measured, iterations=300)
+    generator = torch.Generator().manual_seed(0)
+    slopes = weight * torch.stack([
+        score_matching_gradient(exact, prior, lambda: sigma, (1, 1, 1), generator=generator)[0] for _ in range(200)])
+    slope = slopes.mean(0) + 2 / problem.samples * problem.misfit_and_residual(exact)[1]
+    assert slope.abs().square().sum() < 1.2 * slopes.var(0).sum() / 200
+    result = reconstruct(acquisition, prior, setting="paper", sigma=(sigma, sigma), weight=weight, progress=False)
+    assert (result.image / problem.scale - exact).norm() < 0.2 * exact.norm()
+
+
+def test_stops_when_the_noise_explains_the_misfit(scan):
+    """Morozov's principle: the prior's pull ends as soon as the data are fitted no better than their noise."""
+    acquisition, _ = simulate_acquisition(head_phantom((6, 6, 6)), acceleration=3, noise=0.05)
+    prior = load_prior("diverse")
+    problem = Problem(acquisition, prior)
+    misfits = []
+    result = reconstruct(acquisition, prior, weight=3.0, discrepancy=1.0, progress=False,
+                         callback=lambda i, image, misfit: misfits.append(misfit))
+    assert 1 < len(misfits) < 16 and misfits[-2] <= problem.noise_misfit < misfits[-1] == result.misfit
+    residual = SenseOperator(acquisition.maps, acquisition.mask).forward(result.image) - acquisition.kspace
+    per_number = (residual.abs().square().sum() / (2 * problem.samples)).sqrt()
+    assert per_number == pytest.approx(acquisition.noise, rel=0.5)
+
+
+def test_warns_of_a_voxel_size_the_prior_does_not_know(scan):
+    with pytest.warns(UserWarning, match="voxel size 6 x 6 x 8 mm: the prior was trained on 1 to 4 mm"):
+        Problem(scan[0], load_prior("diverse"))
+
+
+def test_without_maps_they_are_estimated():
+    acquisition, truth = simulate_acquisition(load_volume("qtim_MRHead").resample((4, 4, 4)), 3, coils=4)
+    a = acquisition
+    with pytest.warns(UserWarning, match="without maps: estimated, ESPIRiT"):
+        blind = Acquisition(a.kspace, None, a.mask, a.voxel_size, a.noise)
+    prior = load_prior("diverse")
+    blind, known = (psnr(reconstruct(s, prior, progress=False).image, truth) for s in (blind, a))
+    assert blind > known - 4
 
 
 def test_counts_misfit_and_callback(scan):
@@ -117,6 +227,9 @@ def test_beats_cg_sense_on_the_validation_slab():
 @pytest.mark.parametrize("change, message", [
     (dict(planes=("axial", "oblique")), "planes: found .*oblique.*expected"), (dict(planes=()), "planes"),
     (dict(sigma=(0.01, 0.1)), "sigma"), (dict(sigma=(0.1, 0)), "sigma"), (dict(iterations=0), "iterations"),
+    (dict(setting="quick"), "setting: found 'quick', expected one of fast, paper"), (dict(slab=0), "slab"),
+    (dict(power=1.0), "power: not an option of the setting 'fast'"), (dict(schedule="up"), "schedule"),
+    (dict(setting="paper", learning_rate=0), "learning_rate"), (dict(discrepancy=-1.0), "discrepancy"),
     (dict(fraction=0), "fraction"), (dict(weight=-1), "weight"), (dict(cg_iterations=1.5), "cg_iterations"),
     (dict(prior="diverse"), "prior: found str"), (dict(acquisition=None), "acquisition: found NoneType")])
 def test_bad_arguments(scan, change, message):
