@@ -245,7 +245,7 @@ def fetch(options):
 def reconstruct(options):
     import torch
 
-    from .processes import join, leave
+    from .processes import in_parallel, join, leave
 
     if torch.device(options.device).type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"--device: found {options.device!r}, expected cpu: no CUDA device is usable here")
@@ -269,41 +269,9 @@ def reconstruct(options):
                 print(target)
         leave()
     else:
-        for target in in_parallel(jobs, settings, options.jobs, options.scheduler):
-            print(target)
-
-
-def in_parallel(jobs, settings, count, scheduler=None):
-    """Many scans at once with joblib: processes of this machine, or the workers of a Dask cluster.
-
-    Parameters
-    ----------
-    jobs : list of (scan, target)
-    settings : dict
-        Options of ``reconstruct``.
-    count : int
-        Processes on this machine; with a scheduler, how many of its workers (-1 for all).
-    scheduler : str, optional
-        Address of a Dask scheduler (``tcp://host:8786``), a scheduler file (``.json``), or ``local``.
-    """
-    import contextlib
-
-    import joblib
-
-    with contextlib.ExitStack() as stack:
-        if scheduler:
-            from distributed import Client
-
-            if scheduler == "local":
-                client = Client(n_workers=max(1, count), threads_per_worker=1, dashboard_address=None)
-            elif scheduler.endswith(".json"):
-                client = Client(scheduler_file=scheduler, timeout=30)
-            else:
-                client = Client(scheduler, timeout=30)
-            stack.enter_context(client)
-            stack.enter_context(joblib.parallel_config(backend="dask"))
-        work = joblib.Parallel(n_jobs=-1 if scheduler else count)
-        return work(joblib.delayed(reconstruct_one)(*job, settings, count) for job in jobs)
+        calls = [(*job, settings, options.jobs) for job in jobs]
+        for target in in_parallel(reconstruct_one, calls, options.jobs, options.scheduler):
+            print(target, flush=True)
 
 
 def reconstruct_one(path, target, settings, processes=1, rank=0):

@@ -1,5 +1,6 @@
-"""Several processes on one task, one for each GPU, started by ``torchrun``."""
+"""Several processes: on one task, one for each GPU, started by ``torchrun``; or on many tasks, by joblib or Dask."""
 
+import contextlib
 import os
 
 import torch
@@ -42,3 +43,48 @@ def leave():
     if distributed.is_available() and distributed.is_initialized():
         distributed.barrier()
         distributed.destroy_process_group()
+
+
+def in_parallel(function, calls, count=1, scheduler=None):
+    """Call a function many times at once: processes of this machine, or the workers of a Dask cluster.
+
+    Parameters
+    ----------
+    function : callable
+    calls : list of tuple
+        The arguments of each call.
+    count : int
+        Processes on this machine; with a scheduler all of its workers take part.
+    scheduler : str, optional
+        Address of a Dask scheduler (``tcp://host:8786``), a scheduler file (``.json``), or ``local`` for a
+        cluster of ``count`` workers on this machine.
+
+    Yields
+    ------
+    object
+        The results, in the order in which the calls end.
+
+    Examples
+    --------
+    >>> list(in_parallel(pow, [(2, 3), (3, 2)]))
+    [8, 9]
+    """
+    if count == 1 and not scheduler:
+        yield from (function(*call) for call in calls)
+        return
+    import joblib
+
+    with contextlib.ExitStack() as stack:
+        if scheduler:
+            from distributed import Client
+
+            if scheduler == "local":
+                client = Client(n_workers=max(1, count), threads_per_worker=1, dashboard_address=None)
+            elif scheduler.endswith(".json"):
+                client = Client(scheduler_file=scheduler, timeout=30)
+            else:
+                client = Client(scheduler, timeout=30)
+            stack.enter_context(client)
+            stack.enter_context(joblib.parallel_config(backend="dask"))
+        work = joblib.Parallel(-1 if scheduler else count, batch_size=1, return_as="generator_unordered")
+        yield from work(joblib.delayed(function)(*call) for call in calls)
