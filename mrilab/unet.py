@@ -32,7 +32,7 @@ class Block(nn.Module):
 
 
 class UNet(nn.Module):
-    """U-Net over slices ``(slices, 2, height, width)``, told ``conditions`` numbers about each slice.
+    """U-Net over slices ``(slices, channels, height, width)``, told ``conditions`` numbers about each slice.
 
     Parameters
     ----------
@@ -40,6 +40,8 @@ class UNet(nn.Module):
         Channels at full, half, quarter ... resolution.
     conditions : int
         1 for the noise level alone, 3 for the noise level and the two in-plane voxel sizes.
+    channels : int
+        Of input and output: real and imaginary part.
 
     Examples
     --------
@@ -49,30 +51,33 @@ class UNet(nn.Module):
     torch.Size([3, 2, 17, 30])
     """
 
-    def __init__(self, widths=(32, 32, 64, 128, 128), conditions=1):
+    def __init__(self, widths=(32, 32, 64, 128, 128), conditions=1, channels=2):
         super().__init__()
         self.widths = tuple(widths)
         embedding = 4 * widths[0]
         self.register_buffer("frequencies", 2.0 ** torch.linspace(-2, 3, 16))
         self.embed = nn.Sequential(nn.Linear(32 * conditions, embedding), nn.SiLU(),
                                    nn.Linear(embedding, embedding), nn.SiLU())
-        self.first = nn.Conv2d(2, widths[0], 3, padding=1)
+        self.first = nn.Conv2d(channels, widths[0], 3, padding=1)
         self.down = nn.ModuleList(Block(w, w, embedding) for w in widths)
         self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:]))
         self.middle = Block(widths[-1], widths[-1], embedding)
         self.grow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:]))
         self.up = nn.ModuleList(Block(w, w, embedding) for w in widths)
-        self.last = nn.Conv2d(widths[0], 2, 3, padding=1)
+        self.last = nn.Conv2d(widths[0], channels, 3, padding=1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
+
+    def encode(self, condition):
+        """The conditions ``(slices, conditions)`` as the embedding that modulates every block."""
+        angles = math.pi * (condition[:, :, None] * self.frequencies).flatten(1)
+        return self.embed(torch.cat([angles.sin(), angles.cos()], dim=1))
 
     def forward(self, x, condition):
         height, width = x.shape[-2:]
         multiple = 2 ** len(self.shrink)
         x = pad(x, (0, -width % multiple, 0, -height % multiple))
-        angles = math.pi * (condition[:, :, None] * self.frequencies).flatten(1)
-        embedding = self.embed(torch.cat([angles.sin(), angles.cos()], dim=1))
-
+        embedding = self.encode(condition)
         x, skips = self.first(x), []
         for level, block in enumerate(self.down):
             x = block(x, embedding)
