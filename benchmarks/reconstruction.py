@@ -1,13 +1,20 @@
-"""Time and peak memory of one reconstruction: 128^3 voxels, 8 coils, R = 8, shipped prior, default settings.
+"""Time and peak memory of reconstructions against the number of voxels: 8 coils, R = 8, shipped prior, defaults.
 
-    python benchmarks/reconstruction.py
+    python benchmarks/reconstruction.py                        # 128^3, all 16 iterations
+    python benchmarks/reconstruction.py --sides 64 96 128 192 256 --iterations 4 --out data/results/scaling.json
 
-Prints seconds for the network, the operator and all, and the peak memory of the process, whose target on
-the CPU is 2.5 GB. The phantom's voxels of 1.31 x 1.69 x 1.31 mm make 128^3 of its field of view.
+Prints seconds for the network, the operator and all, and the peak memory; each size has a process of its own. The
+targets on the CPU: all at most 1.25 times network and operator; 2.5 GB at 128^3, 16 GB at 256^3. The voxels of the
+phantom are such that its field of view has the matrix asked for.
 """
 
+import argparse
+import datetime
+import json
+import multiprocessing
 import resource
 import time
+from pathlib import Path
 
 import torch
 
@@ -16,28 +23,55 @@ from mrilab.operators import SenseOperator
 from mrilab.simulate import FIELD_OF_VIEW, head_phantom, simulate_acquisition
 from mrilab.training import hardware
 from mrilab.variational import reconstruct
+from mrilab.volumes import atomic_path
 
-acquisition, truth = simulate_acquisition(head_phantom([f / 128 for f in FIELD_OF_VIEW]), acceleration=8)
-assert truth.shape == (128, 128, 128)
-prior = load_prior("diverse")
 
-operator = SenseOperator(acquisition.maps, acquisition.mask)
-x = operator.normal(truth)
-start = time.perf_counter()
-for _ in range(5):
-    x = operator.normal(x)
-normal = (time.perf_counter() - start) / 5
+def seconds_of(function, *arguments, repeats):
+    """Mean time of a call, after a first one that does not count."""
+    function(*arguments)
+    start = time.perf_counter()
+    for _ in range(repeats):
+        function(*arguments)
+    return (time.perf_counter() - start) / repeats
 
-slices = torch.randn(43, 2, 128, 128)
-prior.denoise(slices, 0.1)
-start = time.perf_counter()
-prior.denoise(slices, 0.1)
-network = (time.perf_counter() - start) / len(slices)
 
-result = reconstruct(acquisition, prior)
-floor = network * result.network_evaluations + normal * result.operator_applications
-print(hardware())
-print(f"network   {result.network_evaluations} slices at {1e3 * network:.1f} ms")
-print(f"operator  {result.operator_applications} applications at {1e3 * normal:.0f} ms")
-print(f"in all    {result.seconds:.0f} s, {result.seconds / floor:.2f} times the sum of the two")
-print(f"memory    {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB at the peak (target 2.5)")
+def measure(side, iterations, device):
+    acquisition, truth = simulate_acquisition(head_phantom([f / side for f in FIELD_OF_VIEW]), acceleration=8)
+    assert truth.shape == (side, side, side)
+    prior = load_prior("diverse", device)
+    operator = SenseOperator(acquisition.maps.to(device), acquisition.mask)
+    x = truth.to(device)
+    normal = seconds_of(lambda: operator.normal(x).flatten()[0].item(), repeats=3)
+    slices = torch.randn(round(side / 3), 2, side, side, device=device)
+    network = seconds_of(lambda: prior.denoise(slices, 0.1).flatten()[0].item(), repeats=1) / len(slices)
+    result = reconstruct(acquisition, prior, iterations=iterations, progress=False)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    if torch.device(device).type == "cuda":
+        peak = torch.cuda.max_memory_allocated() / 2**30
+    return dict(side=side, iterations=iterations, seconds=result.seconds, network_seconds=network,
+                network_evaluations=result.network_evaluations, operator_seconds=normal,
+                operator_applications=result.operator_applications, peak_gb=peak, hardware=hardware(device))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sides", type=int, nargs="+", default=[128])
+    parser.add_argument("--iterations", type=int, default=16)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    rows = []
+    for side in options.sides:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            row = pool.apply(measure, (side, options.iterations, options.device))
+        floor = (row["network_seconds"] * row["network_evaluations"]
+                 + row["operator_seconds"] * row["operator_applications"])
+        print(f"{row['hardware']}, {side}^3, {options.iterations} iterations")
+        print(f"network   {row['network_evaluations']} slices at {1e3 * row['network_seconds']:.1f} ms")
+        print(f"operator  {row['operator_applications']} applications at {1e3 * row['operator_seconds']:.0f} ms")
+        print(f"in all    {row['seconds']:.1f} s, {row['seconds'] / floor:.2f} times the sum of the two")
+        print(f"memory    {row['peak_gb']:.2f} GB at the peak")
+        rows.append(row)
+    if options.out:
+        with atomic_path(options.out) as temporary:
+            temporary.write_text(json.dumps(dict(date=datetime.date.today().isoformat(), rows=rows), indent=1) + "\n")
