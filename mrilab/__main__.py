@@ -9,6 +9,7 @@ import logging
 import sys
 
 from . import __version__, commands
+from .methods import METHODS, REPRESENTATIONS
 
 
 def parser():
@@ -128,16 +129,23 @@ def parser():
                 "  torchrun --nproc-per-node 4 -m mrilab reconstruct scan.h5 --out image.h5 --device cuda")
     p.add_argument("scans", nargs="+", metavar="SCAN", help="an acquisition, or a raw scan in any format of convert")
     p.add_argument("--out", required=True, help="image, ending in .h5, .nii or .nii.gz; a folder for several scans")
-    p.add_argument("--method", choices=commands.METHODS, default="variational", help="(%(default)s)")
+    p.add_argument("--method", choices=METHODS, metavar="NAME", default="variational",
+                   help=f"{', '.join(METHODS)} (%(default)s)")
     p.add_argument("--prior", default="diverse", metavar="NAME", help="shipped, or a .safetensors file (%(default)s)")
     p.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (%(default)s)")
     p.add_argument("--complex", action="store_true", help="NIfTI: write the phase as well")
     p.add_argument("--quiet", action="store_true", help="no progress bar")
     setting = p.add_argument_group("settings of the method")
     setting.add_argument("--iterations", type=int, metavar="N", help="(16 variational, 30 cg_sense)")
-    setting.add_argument("--weight", type=float, metavar="X", help="trust in the prior (0.35)")
+    setting.add_argument("--steps", type=int, metavar="N", help="of dds, diffusion_mbir, tpdm and iscs (50)")
+    setting.add_argument("--weight", type=float, metavar="X", help="trust in the prior (0.35 variational)")
     setting.add_argument("--regularization", type=float, metavar="X", help="of cg_sense (0.005)")
     setting.add_argument("--planes", nargs="+", metavar="PLANE", help="axial, coronal, sagittal (all)")
+    setting.add_argument("--setting", metavar="NAME", help="of variational: fast or paper (fast)")
+    setting.add_argument("--representation", choices=REPRESENTATIONS, metavar="NAME", default="voxel",
+                         help=f"of variational: {', '.join(REPRESENTATIONS)} (%(default)s)")
+    setting.add_argument("--set", nargs="+", metavar="NAME=VALUE",
+                         help="any other that the method's function has: --set cg_iterations=10")
     setting.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     many = p.add_argument_group("several scans")
     many.add_argument("--format", choices=(".h5", ".nii", ".nii.gz"), default=".h5", help="in a folder (%(default)s)")
@@ -145,13 +153,29 @@ def parser():
     many.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, its .json file, or 'local'")
     add_preparation(p)
 
-    p = command("compare", commands.compare, "quality of images against a truth",
-                "PSNR, PSNR inside the head and SSIM of images against a truth on the same grid.",
-                "  mrilab compare image.h5 other.h5 --truth truth.h5")
-    p.add_argument("images", nargs="+", metavar="IMAGE")
-    p.add_argument("--truth", required=True, metavar="FILE")
-    p.add_argument("--match", action="store_true", help="scale each image to the truth first (least squares)")
-    p.add_argument("--json", action="store_true", help="for programs")
+    p = command("compare", commands.compare, "images against a truth; methods against each other",
+                "PSNR, PSNR inside the head and SSIM of images against a truth on the same grid.\n\n"
+                "With --config, of many simulated scans, each reconstructed by many methods, as CSV. Each result is a\n"
+                "file, and the same command goes on after an interruption.",
+                "  mrilab compare image.h5 other.h5 --truth truth.h5\n"
+                "  mrilab compare --config data/sweeps/small.json --jobs 2\n"
+                "  mrilab compare --config data/sweeps/tuning.json --tune tuned.json --jobs 2\n"
+                "  mrilab compare --config data/sweeps/full.json --scheduler tcp://node17:8786 --device cuda")
+    p.add_argument("images", nargs="*", metavar="IMAGE")
+    what = p.add_mutually_exclusive_group(required=True)
+    what.add_argument("--truth", metavar="FILE", help="the image that the others are compared with")
+    what.add_argument("--config", metavar="FILE", help="what is compared with what, JSON or TOML")
+    images = p.add_argument_group("images")
+    images.add_argument("--match", action="store_true", help="scale each image to the truth first (least squares)")
+    images.add_argument("--json", action="store_true", help="for programs")
+    sweep = p.add_argument_group("methods")
+    sweep.add_argument("--out", metavar="FILE", help="table of the results (data/results/CONFIG.csv)")
+    sweep.add_argument("--folder", help="one file for each result (runs/CONFIG)")
+    sweep.add_argument("--tune", metavar="FILE", help="search the best settings instead, and write them")
+    sweep.add_argument("--jobs", type=int, default=1, metavar="N", help="reconstructions at a time (%(default)s)")
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, its .json file, or 'local'")
+    sweep.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (%(default)s)")
+    sweep.add_argument("--quiet", action="store_true", help="no progress bar")
     return top
 
 

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from . import __version__
 
-METHODS = ("variational", "cg_sense", "zero_filled")
-
 
 def say(text):
     """To the error stream, beside the progress bars; the output stream has only results."""
@@ -289,9 +287,8 @@ def reconstruct_one(path, target, settings, processes=1, rank=0):
 
     import torch
 
-    from . import variational
-    from .classical import cg_sense, zero_filled
-    from .datasets import sha256
+    from . import methods
+    from .datasets import locate, sha256
     from .diffusion import load_prior
     from .volumes import Volume
 
@@ -302,17 +299,10 @@ def reconstruct_one(path, target, settings, processes=1, rank=0):
     acquisition = _as_acquisition(path, options, options.readout)
     progress = not options.quiet and not rank
     prior = None
-    if options.method == "zero_filled":
-        result = zero_filled(acquisition)
-    elif options.method == "cg_sense":
-        given = {"regularization": options.regularization, "iterations": options.iterations}
-        result = cg_sense(acquisition.to(options.device), progress=progress,
-                          **{key: value for key, value in given.items() if value is not None})
-    else:
+    if methods.has(methods.find(options.method), "prior"):
         prior = load_prior(options.prior, options.device)
-        given = {"iterations": options.iterations, "weight": options.weight, "planes": options.planes}
-        result = variational.reconstruct(acquisition, prior, seed=options.seed, progress=progress,
-                                         **{key: value for key, value in given.items() if value is not None})
+    result = methods.reconstruct(options.method, acquisition.to(options.device), prior, options.seed,
+                                 options.representation, progress, **settings_of(options))
     if rank:
         return target
     image = result.image.cpu()
@@ -330,14 +320,35 @@ def reconstruct_one(path, target, settings, processes=1, rank=0):
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     if prior is not None:
-        from .datasets import locate
-
         record["prior"] = {"name": options.prior, "sha256": sha256(locate(options.prior, "prior")),
                            "voxel_sizes": list(prior.voxel_sizes)}
     save_image(target, volume)
     save_record(_beside(target, ".json"), record)
     save_picture(_beside(target, ".png"), image, result.voxel_size, acquisition.acceleration)
     return target
+
+
+def settings_of(options):
+    """The settings of the method that were given: the named ones, then those of ``--set``.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> nothing = dict.fromkeys(("iterations", "steps", "weight", "regularization", "planes", "setting"))
+    >>> settings_of(SimpleNamespace(**nothing | {"weight": 0.3}, set=["sigma=[0.1, 0.01]"]))
+    {'weight': 0.3, 'sigma': [0.1, 0.01]}
+    """
+    named = ("iterations", "steps", "weight", "regularization", "planes", "setting")
+    given = {name: getattr(options, name) for name in named if getattr(options, name) is not None}
+    for text in options.set or []:
+        name, equals, value = text.partition("=")
+        try:
+            given[name] = json.loads(value)
+        except ValueError:
+            given[name] = value
+        if not (name.isidentifier() and equals and value):
+            raise ValueError(f"--set: found {text!r}, expected NAME=VALUE")
+    return given
 
 
 def _beside(target, ending):
@@ -375,6 +386,41 @@ def save_picture(path, image, voxel_size, acceleration=None):
 
 
 def compare(options):
+    """Images with their truth; or, with a settings file, methods with each other."""
+    if bool(options.images) == bool(options.config):
+        raise ValueError(f"images: found {len(options.images)}, expected at least one with --truth, none with --config")
+    (compare_methods if options.config else compare_images)(options)
+
+
+def compare_methods(options):
+    """Run the sweep of a settings file, or tune its methods; say how far it is."""
+    from . import experiments, tuning
+    from .sweeps import load_sweep, make_jobs
+
+    sweep = load_sweep(options.config)
+    name = Path(options.config).stem
+    folder = Path(options.folder or Path("runs") / name)
+    how = dict(count=options.jobs, scheduler=options.scheduler, device=options.device, progress=not options.quiet)
+    if options.tune:
+        _check_folder(options.tune)
+        tuning.tune(sweep, folder, out=options.tune, **how)
+        print(options.tune)
+        return
+    out = Path(options.out or Path("data") / "results" / f"{name}.csv")
+    _check_folder(out)
+    jobs = make_jobs(sweep)
+    left = len(experiments.unfinished(jobs, folder, sweep["keep_slices"]))
+    say(f"{folder}: {len(jobs)} jobs, {len(jobs) - left} done, {left} left")
+    rows, failed = experiments.run(jobs, folder, keep_slices=sweep["keep_slices"], **how)
+    say(f"{folder}: {len(jobs)} jobs, {len(rows)} done, {len(failed)} failed")
+    experiments.write_rows(out, rows)
+    print(out)
+    if failed:
+        raise ValueError(f"{options.config}: {len(failed)} of {len(jobs)} jobs failed; the same command tries them "
+                         "again")
+
+
+def compare_images(options):
     from . import metrics
     from .volumes import load_volume
 

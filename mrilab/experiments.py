@@ -1,0 +1,347 @@
+"""The comparison carried out: every job of a sweep in any number of processes, and what came of it.
+
+Each job writes one JSON file, whole or not at all, whose name ends in a digest of what was asked: a sweep that was
+killed goes on where it stood, and one whose settings or weights have changed computes only what is new.
+"""
+
+import base64
+import contextlib
+import csv
+import datetime
+import functools
+import json
+import math
+import os
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from .methods import METHODS, reconstruct
+from .sweeps import JOB, file_name, name
+
+MEASURED = ("psnr", "psnr_head", "ssim", "seconds", "network_evaluations", "operator_applications", "misfit")
+COLUMNS = (*JOB, *MEASURED, "hardware", "commit", "date")
+NUMBERS = ("voxel_size", "acceleration", "slab", "seed", "coils", "noise", "settings", *MEASURED)     # JSON in a CSV
+
+
+@functools.lru_cache(maxsize=1)     # the jobs of all methods on the same data follow each other
+def simulated(volume, voxel_size, acceleration, slab, seed, coils, noise):
+    """Acquisition and truth of a job."""
+    from .simulate import simulate_acquisition
+    from .volumes import load_volume
+
+    size = voxel_size if isinstance(voxel_size, tuple) else (voxel_size,) * 3
+    acquisition, truth = simulate_acquisition(load_volume(volume).resample(size), acceleration, coils, noise, seed)
+    if slab is not None:
+        count = truth.shape[2]
+        start, stop = (min(max(count // 2 + s, 0), count) for s in slab)
+        acquisition, truth = acquisition.readout_block(start, stop), truth[:, :, start:stop]
+    return acquisition, truth
+
+
+def compute(job, methods=METHODS, device="cpu", keep_slices=0):
+    """Do one job.
+
+    Parameters
+    ----------
+    job : dict
+        With the keys ``JOB``. The slab is ``[first, last)`` along x, in voxels from the middle; what lies outside the
+        volume is cut off.
+    methods : dict, optional
+    device : str
+    keep_slices : float
+        Also keep the middles of the middle slices, at most this many mm a side.
+
+    Returns
+    -------
+    dict
+        The job with what was measured (``MEASURED``), and ``slices`` (:func:`pack_slices`) if wanted.
+    """
+    from . import metrics
+    from .diffusion import load_prior
+    from .training import hardware
+
+    data = (tuple(job[key]) if isinstance(job[key], list) else job[key]
+            for key in ("volume", "voxel_size", "acceleration", "slab", "seed", "coils", "noise"))
+    acquisition, truth = simulated(*data)
+    prior = job["prior"] and load_prior(job["prior"], device)
+    result = reconstruct(job["method"], acquisition.to(device), prior, job["seed"], job["representation"],
+                         methods=methods, **job["settings"])
+    image = result.image.cpu()
+    record = job | {
+        "psnr": metrics.psnr(image, truth), "psnr_head": metrics.psnr(image, truth, metrics.head_mask(truth)),
+        "ssim": metrics.ssim(image, truth), "seconds": result.seconds, "misfit": result.misfit,
+        "network_evaluations": result.network_evaluations, "operator_applications": result.operator_applications,
+        "hardware": hardware(device), "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    if keep_slices:
+        record["slices"] = pack_slices(image, truth, result.voxel_size, keep_slices)
+    return record
+
+
+def pack_slices(image, truth, voxel_size, side):
+    """The middles of the middle slices as uint8 (255 is the truth's peak), zlib and base64: text for a JSON file.
+
+    Parameters
+    ----------
+    image, truth : Tensor
+        ``(z, y, x)``.
+    voxel_size : tuple of float
+        ``(dz, dy, dx)`` in mm.
+    side : float
+        Of the part that is kept, in mm, at most.
+
+    Returns
+    -------
+    dict
+        Plane to ``{"shape": (height, width), "image": text, "truth": text}``; :func:`unpack_slices` reads it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> truth = torch.arange(60.0).reshape(3, 4, 5)
+    >>> unpack_slices(pack_slices(truth, truth, (1, 1, 1), side=2), "axial")["image"].tolist()
+    [[112, 117], [134, 138]]
+    """
+    from .volumes import PLANES
+
+    packed, peak = {}, truth.abs().max()
+    for plane, axis in PLANES.items():
+        packed[plane] = found = {}
+        sides = [max(1, round(side / d)) for a, d in enumerate(voxel_size) if a != axis]
+        for key, volume in (("image", image), ("truth", truth)):
+            middle = volume.abs().select(axis, volume.shape[axis] // 2) / peak * 255
+            for a, (n, kept) in enumerate(zip(middle.shape, sides)):
+                middle = middle.narrow(a, max(0, (n - kept) // 2), min(n, kept))
+            pixels = middle.round().clamp(0, 255).numpy().astype(np.uint8)
+            found |= {"shape": pixels.shape, key: base64.b64encode(zlib.compress(pixels.tobytes())).decode()}
+    return packed
+
+
+def unpack_slices(packed, plane):
+    """One plane of :func:`pack_slices`: uint8 arrays ``(height, width)`` by the names ``image`` and ``truth``.
+
+    ``row | unpack_slices(row["slices"], plane)`` is a row for :class:`~mrilab.widgets.ComparisonDashboard`. Where the
+    readout was cut, the slices across it, ``"sagittal"``, are whole.
+    """
+    found = packed[plane]
+    return {key: np.frombuffer(zlib.decompress(base64.b64decode(found[key])), np.uint8).reshape(found["shape"])
+            for key in ("image", "truth")}
+
+
+def load_result(path, keep_slices=0):
+    """Read the result of one job.
+
+    Raises
+    ------
+    ValueError
+        For a file that is truncated or otherwise not a result.
+    """
+    try:
+        record = json.loads(Path(path).read_text())
+        missing = [key for key in (*COLUMNS, *(["slices"] if keep_slices else [])) if key not in record]
+    except (ValueError, TypeError):
+        raise ValueError(f"{path}: found a truncated file, expected the JSON of a result") from None
+    if missing:
+        raise ValueError(f"{path}: found no {', '.join(missing)}, expected a whole result")
+    return record
+
+
+def unfinished(jobs, folder, keep_slices=0):
+    """The jobs without a result: ``(job, path, problem)``, with what is wrong with the file if there is one."""
+    left = []
+    for job in jobs:
+        path, problem = Path(folder) / file_name(job), None
+        if path.exists():
+            try:
+                load_result(path, keep_slices)
+                continue
+            except ValueError as error:
+                problem = str(error)
+        left.append((job, path, problem))
+    return left
+
+
+def run(jobs, folder, methods=METHODS, count=1, scheduler=None, device="cpu", keep_slices=0, progress=True):
+    """Do the jobs that have no result yet.
+
+    Parameters
+    ----------
+    jobs : list of dict
+        From :func:`make_jobs`.
+    folder : str or Path
+        One file for each result. With Dask, a folder that all workers see under this path.
+    methods : dict, optional
+        Names to functions ``(acquisition, [prior], [seed], [representation], [progress], **settings)``.
+    count, scheduler
+        Processes, or a Dask cluster: see :func:`mrilab.processes.in_parallel`.
+    device : str
+        ``"cpu"`` or ``"cuda"``; not part of what identifies a result.
+    keep_slices : float
+        See :func:`compute`.
+    progress : bool
+        Show a bar that counts jobs.
+
+    Returns
+    -------
+    rows : list of dict
+        The results that there are now, in the order of the jobs.
+    failed : dict
+        Name of each failed job to what went wrong.
+
+    Raises
+    ------
+    OSError
+        If processes die again and again, or the cluster does not answer. What is done stays done.
+    """
+    from .processes import in_parallel
+
+    folder = Path(folder).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    left, failed, version = [], {}, commit()
+    for job, path, problem in unfinished(jobs, folder, keep_slices):
+        left.append((job, path, {job["method"]: methods[job["method"]]}, device, keep_slices, version, count))
+        if problem:
+            tqdm.write(f"{problem}; it is computed again", file=sys.stderr)
+    with tqdm(total=len(jobs), initial=len(jobs) - len(left), desc="jobs", disable=not progress) as bar:
+        try:
+            for label, problem in in_parallel(_work, left, count, scheduler):
+                if problem:
+                    failed[label] = problem
+                    tqdm.write(f"{label}: {problem}", file=sys.stderr)
+                    bar.set_postfix_str(f"{len(failed)} failed", refresh=False)
+                bar.update()
+        except Exception as error:      # not of a job: a process was killed, or the cluster is not there
+            raise OSError(f"processes: {type(error).__name__} after {bar.n} of {len(jobs)} jobs; the same call goes "
+                          f"on from there: {' '.join(str(error).split())[:200]}") from error
+    paths = [folder / file_name(job) for job in jobs]
+    return [load_result(path, keep_slices) for path in paths if path.exists()], failed
+
+
+def _work(job, path, methods, device, keep_slices, version, processes):
+    """One job in its process; an error becomes text, so that the others go on."""
+    import torch
+
+    from .volumes import atomic_path
+
+    if path.exists():               # Dask gives a job to a second worker if it loses sight of the first
+        with contextlib.suppress(ValueError):
+            load_result(path, keep_slices)
+            return name(job), None
+    if processes > 1:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    try:
+        record = compute(job, methods, device, keep_slices) | {"commit": version}
+        text = json.dumps(record, indent=1) + "\n"
+        with atomic_path(path) as temporary:
+            temporary.write_text(text)
+    except Exception as error:
+        return name(job), f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return name(job), None
+
+
+def commit():
+    """The commit of the checkout that this package lies in, with ``-dirty`` if files have changed; or nothing."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=30).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def write_rows(path, rows):
+    """Results as CSV, a row for each; slices stay behind."""
+    from .volumes import atomic_path
+
+    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
+        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        for row in rows:
+            table.writerow({key: json.dumps(row[key]) if key in NUMBERS else row[key] for key in COLUMNS})
+
+
+def read_rows(path):
+    """The rows that :func:`write_rows` wrote, as dictionaries with numbers for numbers.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        No such file; columns or values that are not those of a result.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    with open(path, newline="") as file:
+        table = csv.DictReader(file)
+        if tuple(table.fieldnames or ()) != COLUMNS:
+            raise ValueError(f"{path}: found the columns {table.fieldnames}, expected {list(COLUMNS)}")
+        try:
+            return [{key: json.loads(value) if key in NUMBERS else value or None for key, value in row.items()}
+                    for row in table]
+        except (TypeError, ValueError):
+            raise ValueError(f"{path}: found a truncated line {table.line_num}, expected {len(COLUMNS)} values") \
+                from None
+
+
+def summarise(rows, a, b, metric="psnr", confidence=0.95, resamples=4000, seed=0):
+    """Mean difference ``a - b`` between two methods in each cell, with a bootstrap interval.
+
+    Both methods saw the same data for each seed and slab, so the differences are paired; pairs are drawn with
+    replacement (percentile bootstrap, Efron 1979). With few pairs the interval is too narrow: of normal
+    differences, six pairs at 95 % cover the mean in about 86 % of the cases.
+
+    Parameters
+    ----------
+    rows : list of dict
+        From :func:`run` or :func:`read_rows`.
+    a, b : str
+        Labels.
+    metric : str
+        One of ``MEASURED``.
+    confidence : float
+    resamples, seed : int
+
+    Returns
+    -------
+    list of dict
+        ``volume``, ``voxel_size``, ``acceleration``, ``difference``, ``low``, ``high``, ``pairs`` for each cell
+        that has pairs. With one pair, ``low`` and ``high`` are NaN.
+
+    Raises
+    ------
+    ValueError
+        For a label that no row has.
+
+    Examples
+    --------
+    >>> cell = {"volume": "head", "voxel_size": 1.0, "acceleration": 8, "slab": None, "coils": 8, "noise": 0.01}
+    >>> rows = [cell | {"label": m, "seed": s, "psnr": 30 + s + d} for m, d in (("new", 1), ("old", 0)) for s in (0, 1)]
+    >>> [(c["difference"], c["low"], c["high"], c["pairs"]) for c in summarise(rows, "new", "old")]
+    [(1.0, 1.0, 1.0, 2)]
+    """
+    labels = {row["label"] for row in rows}
+    for label in (a, b):
+        if label not in labels:
+            raise ValueError(f"label: found {label!r}, expected one of {', '.join(sorted(labels))}")
+    cells = {}
+    for row in rows:
+        if row["label"] in (a, b):
+            cell = tuple(json.dumps(row[key]) for key in ("volume", "voxel_size", "acceleration"))
+            pair = tuple(json.dumps(row[key]) for key in ("seed", "slab", "coils", "noise"))
+            cells.setdefault(cell, {}).setdefault(pair, {})[row["label"]] = row[metric]
+    found, generator = [], np.random.default_rng(seed)
+    for cell, pairs in cells.items():
+        differences = np.array([pair[a] - pair[b] for pair in pairs.values() if len(pair) == 2])
+        if not len(differences):
+            continue
+        low = high = math.nan
+        if len(differences) > 1:
+            means = generator.choice(differences, (resamples, len(differences))).mean(axis=1)
+            low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist()
+        found.append(dict(zip(("volume", "voxel_size", "acceleration"), map(json.loads, cell)))
+                     | {"difference": float(differences.mean()), "low": low, "high": high, "pairs": len(differences)})
+    return found

@@ -1,0 +1,401 @@
+"""The comparison: tables, runs that are killed, failures, rows. The methods are fakes that count their calls."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mrilab import experiments, methods, sweeps, tuning
+from mrilab.__main__ import main
+from mrilab.volumes import Reconstruction, Volume, load_volume, save_volume
+
+
+def counted(acquisition, folder, seed=0, seconds=0.0, amplitude=1.0, kill=False, fail=()):
+    """A fake method: it writes when it starts and when it ends, and may fail or kill its process on the way."""
+    key = f"{acquisition.voxel_size[0]:.0f}mm_R{acquisition.acceleration:.1f}_seed{seed}_{amplitude}"
+    file = f"{folder}/{key}_{os.getpid()}_{time.time_ns()}"
+    Path(file + ".started").touch()
+    if seed in fail:
+        raise RuntimeError("no luck\ntoday")
+    if kill and seed == 1 and not (Path(folder) / "killed").exists():
+        (Path(folder) / "killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(seconds)
+    image = amplitude * acquisition.kspace.sum(0)
+    Path(file + ".ended").touch()
+    return Reconstruction(image, acquisition.voxel_size, 3, 2, seconds, 0.5)
+
+
+def peaked(acquisition, weight, iterations=1):
+    """A fake method that is best at weight 0.3 and 20 iterations."""
+    error = np.log(weight / 0.3) ** 2 + np.log(iterations / 20) ** 2
+    return Reconstruction((1 + error) * torch.ones(acquisition.maps.shape[1:], dtype=torch.complex64),
+                          acquisition.voxel_size, 0, 0, 0.0, 0.0)
+
+
+FAKES = {"counted": counted, "other": counted, "peaked": peaked, "peaked2": peaked}
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory):
+    path = tmp_path_factory.mktemp("volumes") / "head.h5"
+    z, y, x = (torch.linspace(-1.3, 1.3, n) for n in (14, 18, 14))
+    inside = torch.sigmoid(20 * (1 - z[:, None, None] ** 2 - y[:, None] ** 2 - x**2))
+    save_volume(path, Volume(inside * (1 + 0.3 * torch.cos(9 * y[:, None] + 5 * x)), (12, 12, 12)))
+    return str(path)
+
+
+def sweep_of(head, calls, seeds=(0,), **settings):
+    calls.mkdir(exist_ok=True)
+    return {"volumes": [head], "voxel_sizes": [12, 16], "accelerations": [2, 3], "seeds": list(seeds), "coils": 2,
+            "methods": [{"method": "counted", "settings": {"folder": str(calls), **settings}}]}
+
+
+def table(sweep):
+    return sweeps.make_jobs(sweeps.check_sweep(sweep, FAKES))
+
+
+def ended(calls):
+    return Counter(p.name.rsplit("_", 2)[0] for p in calls.glob("*.ended"))
+
+
+def test_order_is_balanced_wherever_it_stops(head):
+    """Of any prefix: methods differ by at most one job, voxel sizes and accelerations by at most one cell."""
+    shapes = [(4, 6), (3, 3), (2, 5), (1, 4)]
+    for sizes, rates in shapes:
+        sweep = {"volumes": [head], "voxel_sizes": list(range(10, 10 + sizes)), "seeds": [0, 1, 2],
+                 "accelerations": list(range(2, 2 + rates)), "slabs": [None, [-2, 2]],
+                 "methods": [{"method": "cg_sense"}, {"method": "zero_filled"},
+                             {"method": "variational", "priors": ["diverse", "fixed_1mm"]}]}
+        jobs = sweeps.make_jobs(sweeps.check_sweep(sweep))
+        assert len(jobs) == 3 * 2 * sizes * rates * 4 == len({sweeps.file_name(job) for job in jobs})
+        assert [job["seed"] for job in jobs] == sorted(job["seed"] for job in jobs)
+        for n in range(1, len(jobs) + 1):
+            for key, values, jump in (("label", 4, 1), ("voxel_size", sizes, 4), ("acceleration", rates, 4)):
+                counts = Counter(job[key] for job in jobs[:n])
+                most, least = max(counts.values()), min(counts.values()) if len(counts) == values else 0
+                assert most - least <= jump * (2 if key == "acceleration" else 1), (n, key)
+    assert sweeps.make_jobs(sweeps.check_sweep(sweep)) == jobs
+
+
+def test_names(head):
+    sweep = {"volumes": [head], "voxel_sizes": [[1, 1, 3], 1.5], "accelerations": [8], "seeds": [7],
+             "slabs": [[-8, 8]], "methods": [{"method": "variational", "name": "paper", "priors": ["diverse"],
+                                              "settings": {"setting": "paper"}}]}
+    names = [sweeps.name(job) for job in table_of(sweep)]
+    assert names == ["paper-diverse_head_1x1x3mm_R8_x-8to8_seed7", "paper-diverse_head_1.5mm_R8_x-8to8_seed7"]
+
+
+def table_of(sweep):
+    return sweeps.make_jobs(sweeps.check_sweep(sweep))
+
+
+def test_the_digest_changes_with_everything_asked(head):
+    job = table_of({"volumes": [head], "voxel_sizes": [12], "accelerations": [2], "seeds": [0],
+                    "methods": [{"method": "variational", "priors": ["diverse"]}]})[0]
+    assert sweeps.file_name(job).startswith("variational-diverse_head_12mm_R2_seed0-")
+    assert len(job["prior_sha256"]) == 64 == len(job["volume_sha256"])
+    for key in sweeps.JOB:
+        other = "other" if isinstance(job[key], str) else [1, 2] if key == "slab" else 5
+        assert sweeps.file_name(job) != sweeps.file_name(job | {key: other}), key
+
+
+CROSS = {"volumes": ["qtim_MRHead"], "voxel_sizes": [4], "accelerations": [8], "seeds": [0],
+         "methods": [{"method": "cg_sense"}]}
+VARIATIONAL = {"method": "variational", "priors": ["diverse"]}
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"methods": [{"method": "magic"}]}, "method: found 'magic', expected one of zero_filled, cg_sense"),
+    ({"methods": [VARIATIONAL | {"priors": ["giant"]}]}, "giant: no such file, and no shipped prior (fixed_1mm"),
+    ({"methods": [{"method": "variational"}]}, "priors: found None for variational, expected the name of a prior"),
+    ({"methods": [{"method": "cg_sense", "priors": ["diverse"]}]}, "found 'diverse' for cg_sense, expected none"),
+    ({"methods": [VARIATIONAL | {"representations": ["lego"]}]}, "found 'lego', expected one of voxel, nearest"),
+    ({"methods": [{"method": "cg_sense", "representations": ["trilinear"]}]}, "expected 'voxel': cg_sense has no"),
+    ({"methods": [{"method": "cg_sense", "settings": {"lambda": 1}}]}, "found the setting 'lambda', expected regular"),
+    ({"methods": [{"method": "cg_sense", "tune": {"regularization": [1, 0]}}]}, "tune: found"),
+    ({"methods": [{"method": "cg_sense", "prior": "diverse"}]}, "found the key 'prior', expected one of method, name"),
+    ({"methods": [{"method": "cg_sense"}, {"method": "cg_sense"}]}, "two with the name cg_sense_qtim_MRHead_4mm_R8_"),
+    ({"methods": []}, "methods: found [], expected a list of at least one"),
+    ({"volumes": ["nobody"]}, "nobody: no such file, and no shipped volume (pycortex_S1"),
+    ({"voxel_sizes": [0]}, "voxel_sizes: found"),
+    ({"accelerations": ["8"]}, "accelerations: found ['8']"),
+    ({"seeds": 3}, "seeds: found 3"),
+    ({"slabs": [[4, 4]]}, "slabs: found"),
+    ({"colour": 1}, "sweep: found the key 'colour', expected one of about, volumes"),
+    ({"tuned": "absent.json"}, "absent.json"),
+])
+def test_bad_settings_are_one_line(tmp_path, change, message, capsys):
+    path = tmp_path / "sweep.json"
+    path.write_text(json.dumps(CROSS | change))
+    assert main(["compare", "--config", str(path), "--out", str(tmp_path / "a.csv"), "--folder", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("mrilab: ") and error.count("\n") == 1 and message in error
+    assert [p.name for p in tmp_path.iterdir()] == ["sweep.json"]
+
+
+@pytest.mark.parametrize(("name", "text", "message"), [
+    ("a.json", "{", "a.json: not JSON"), ("a.toml", "a = ", "a.toml: not TOML"),
+    ("a.json", "[]", "a.json: sweep: found []"), ("a.json", '{"seeds": [0]}', "sweep: found no 'volumes'")])
+def test_unreadable_settings(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=message.replace("[", r"\[")):
+        sweeps.load_sweep(tmp_path / name)
+
+
+def test_toml_and_tuned_settings(tmp_path):
+    (tmp_path / "tuned.json").write_text(json.dumps({"best": {"cg_sense": {"settings": {"regularization": 0.02}}}}))
+    (tmp_path / "a.toml").write_text('tuned = "tuned.json"\nvolumes = ["qtim_MRHead"]\nvoxel_sizes = [4]\nseeds = [0]\n'
+                                     'accelerations = [8]\n[[methods]]\nmethod = "cg_sense"\n')
+    sweep = sweeps.load_sweep(tmp_path / "a.toml")
+    assert sweeps.make_jobs(sweep)[0]["settings"] == {"regularization": 0.02}
+    sweep["methods"].append(sweeps.ENTRY | {"method": "zero_filled"})
+    with pytest.raises(ValueError, match="tuned: found no settings of 'zero_filled', expected it among cg_sense"):
+        sweeps.make_jobs(sweep)
+
+
+@pytest.mark.parametrize("name", ["small", "default", "full"])
+def test_shipped_settings(name):
+    path = Path(__file__).parents[1] / "data" / "sweeps" / f"{name}.json"
+    jobs = sweeps.make_jobs(sweeps.load_sweep(path))
+    assert not any("colin27" in job["volume"] for job in jobs)
+    assert {"cg_sense", "variational-diverse"} <= {job["label"] for job in jobs}
+
+
+def test_nothing_is_computed_twice_and_only_what_is_new(head, tmp_path):
+    calls = tmp_path / "calls"
+    rows, failed = experiments.run(table(sweep_of(head, calls)), tmp_path / "out", FAKES, progress=False)
+    assert len(rows) == 4 and not failed and set(ended(calls).values()) == {1} and len(ended(calls)) == 4
+    more = table(sweep_of(head, calls, seeds=[0, 1]))
+    rows, _ = experiments.run(more, tmp_path / "out", FAKES, progress=False)
+    assert len(rows) == 8 and set(ended(calls).values()) == {1} and len(ended(calls)) == 8
+    assert [sweeps.name(row) for row in rows] == [sweeps.name(job) for job in more]
+    assert all(row["hardware"] and row["date"] and row["network_evaluations"] == 3 for row in rows)
+    experiments.run(table(sweep_of(head, calls, amplitude=2.0)), tmp_path / "out", FAKES, progress=False)
+    assert len(ended(calls)) == 12
+
+
+def test_one_failing_job(head, tmp_path, capfd):
+    calls = tmp_path / "calls"
+    jobs = table(sweep_of(head, calls, seeds=[0, 1, 2], fail=[1]))
+    rows, failed = experiments.run(jobs, tmp_path / "out", FAKES)
+    assert len(rows) == 8 and {row["seed"] for row in rows} == {0, 2}
+    assert set(failed.values()) == {"RuntimeError: no luck today"} and all("seed1" in name for name in failed)
+    error = capfd.readouterr().err
+    assert error.count("RuntimeError: no luck today") == 4 and "Traceback" not in error and "12/12" in error
+    assert len(list((tmp_path / "out").iterdir())) == 8
+
+
+@pytest.mark.parametrize("damage", [lambda text: text[: len(text) // 2], lambda text: "", lambda text: "{}",
+                                    lambda text: "[1]"])
+def test_truncated_result(head, tmp_path, damage, capsys):
+    """Computed again by a run, in one line; refused by a reader."""
+    calls, out = tmp_path / "calls", tmp_path / "out"
+    jobs = table(sweep_of(head, calls))
+    before, _ = experiments.run(jobs, out, FAKES, progress=False)
+    path = out / sweeps.file_name(jobs[2])
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(ValueError, match=f"{path.name}: found .*, expected"):
+        experiments.load_result(path)
+    capsys.readouterr()
+    rows, _ = experiments.run(jobs, out, FAKES, progress=False)
+    assert capsys.readouterr().err.count("\n") == 1
+    assert [row["psnr"] for row in rows] == [row["psnr"] for row in before]
+    assert sorted(ended(calls).values()) == [1, 1, 1, 2]
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+import test_experiments as t
+from pathlib import Path
+from mrilab import experiments
+calls = Path({calls!r})
+if __name__ == "__main__":
+    jobs = t.table(t.sweep_of({head!r}, calls, seeds=range(4), seconds=0.15))
+    experiments.run(jobs, {out!r}, t.FAKES, progress=False)
+"""
+
+
+def test_killed_half_way_and_resumed(head, tmp_path):
+    """SIGKILL: what was done stays done, and what was not is done; no file is half written."""
+    calls, out = tmp_path / "calls", tmp_path / "out"
+    script = SCRIPT.format(tests=str(Path(__file__).parent), calls=str(calls), head=head, out=str(out))
+    process = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.time() + 120
+    while len(list(calls.glob("*.ended"))) < 6 and time.time() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    kept = {p.name: experiments.load_result(p) for p in out.glob("[!.]*.json")}
+    assert 5 <= len(kept) <= 7
+    for p in calls.glob("*.started"):               # the one that was cut off may start again
+        p.unlink()
+    jobs = table(sweep_of(head, calls, seeds=range(4), seconds=0.15))
+    rows, failed = experiments.run(jobs, out, FAKES, progress=False)
+    assert len(rows) == 16 and not failed
+    assert len(list(calls.glob("*.started"))) == 16 - len(kept)
+    for name, record in kept.items():
+        assert experiments.load_result(out / name) == record
+    repeated = [count for count in ended(calls).values() if count > 1]
+    assert len(repeated) <= 1                       # ended, but killed before its result was written
+
+
+@pytest.mark.slow
+def test_dask_with_a_worker_killed_half_way(head, tmp_path):
+    """A worker of a local cluster dies in the middle of a job: nothing lost, nothing twice."""
+    calls = tmp_path / "calls"
+    jobs = table(sweep_of(head, calls, seeds=range(4), kill=True))
+    rows, failed = experiments.run(jobs, tmp_path / "out", FAKES, count=2, scheduler="local", progress=False)
+    assert (calls / "killed").exists()
+    assert len(rows) == 16 == len(ended(calls)) and not failed and set(ended(calls).values()) == {1}
+    assert 17 <= len(list(calls.glob("*.started"))) <= 18           # the killed one, and its neighbour at most
+
+
+@pytest.mark.slow
+def test_processes_and_one_that_dies(head, tmp_path):
+    """Two processes do what one does; if one is killed, one line says so, and the same call goes on."""
+    calls = tmp_path / "calls"
+    jobs = table(sweep_of(head, calls, seeds=range(4), kill=True))
+    with pytest.raises(OSError, match="processes: TerminatedWorkerError after .* of 16 jobs; the same call goes on"):
+        experiments.run(jobs, tmp_path / "out", FAKES, count=2, progress=False)
+    rows, failed = experiments.run(jobs, tmp_path / "out", FAKES, count=2, progress=False)
+    alone, _ = experiments.run(jobs, tmp_path / "alone", FAKES, progress=False)
+    assert not failed and [row["psnr"] for row in rows] == pytest.approx([row["psnr"] for row in alone], abs=1e-6)
+
+
+def test_rows_as_csv(head, tmp_path):
+    sweep = sweep_of(head, tmp_path / "calls") | {"voxel_sizes": [[12, 12, 14]], "slabs": [[-3, 3]]}
+    rows, _ = experiments.run(table(sweep), tmp_path / "out", FAKES, progress=False)
+    experiments.write_rows(tmp_path / "rows.csv", rows)
+    assert experiments.read_rows(tmp_path / "rows.csv") == [row | {"prior": None} for row in rows]
+    text = (tmp_path / "rows.csv").read_text()
+    (tmp_path / "rows.csv").write_text(text[:-250])
+    with pytest.raises(ValueError, match="rows.csv: found a truncated line 3"):
+        experiments.read_rows(tmp_path / "rows.csv")
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="rows.csv: found the columns"):
+        experiments.read_rows(tmp_path / "rows.csv")
+
+
+def test_slices_are_kept(head, tmp_path):
+    """The truth's slice comes back to within the rounding; a result without slices is made again if wanted."""
+    calls = tmp_path / "calls"
+    jobs = table(sweep_of(head, calls))[:1]
+    experiments.run(jobs, tmp_path / "out", FAKES, progress=False)
+    (row,), _ = experiments.run(jobs, tmp_path / "out", FAKES, progress=False, keep_slices=60)
+    assert set(ended(calls).values()) == {2}
+    truth = load_volume(head).resample((12, 12, 12)).data.abs()
+    for plane, axis in {"axial": 0, "coronal": 1, "sagittal": 2}.items():
+        found = experiments.unpack_slices(row["slices"], plane)["truth"]
+        expected = truth.select(axis, truth.shape[axis] // 2) / truth.max() * 255
+        middle = [slice((n - 5) // 2, (n - 5) // 2 + 5) for n in expected.shape]
+        assert found.shape == (5, 5) and np.abs(found - expected[*middle].numpy()).max() <= 0.51
+
+
+def test_measured_values_are_those_of_the_method(tmp_path):
+    """One real job against the same by hand, on a slab of the readout."""
+    from mrilab import classical, metrics, simulate
+
+    sweep = {"volumes": ["qtim_MRHead"], "voxel_sizes": [8], "accelerations": [3], "seeds": [5], "coils": 4,
+             "slabs": [[-4, 90]], "methods": [{"method": "cg_sense", "settings": {"iterations": 7}}]}
+    (row,), _ = experiments.run(table_of(sweep), tmp_path, progress=False)
+    acquisition, truth = simulate.simulate_acquisition(load_volume("qtim_MRHead").resample((8, 8, 8)), 3, 4, seed=5)
+    middle, end = truth.shape[2] // 2, truth.shape[2]
+    truth = truth[:, :, middle - 4 :]
+    result = classical.cg_sense(acquisition.readout_block(middle - 4, end), iterations=7, progress=False)
+    assert row["psnr"] == pytest.approx(metrics.psnr(result.image, truth), abs=1e-3)
+    assert row["psnr_head"] == pytest.approx(metrics.psnr(result.image, truth, metrics.head_mask(truth)), abs=1e-3)
+    assert row["ssim"] == pytest.approx(metrics.ssim(result.image, truth), abs=1e-4)
+    assert row["operator_applications"] == result.operator_applications and row["prior_sha256"] is None
+
+
+def rows_of(differences, spread, generator):
+    """Rows of two methods in cells whose true differences are known."""
+    rows = []
+    for i, d in enumerate(differences):
+        for seed in range(4):
+            for slab in ([-8, 0], [0, 8]):
+                common = generator.normal(30, 3)        # hard or easy data, the same for both
+                cell = {"volume": "head", "voxel_size": 1.0 + i, "acceleration": 8, "seed": seed, "slab": slab,
+                        "coils": 8, "noise": 0.01}
+                rows += [cell | {"label": "new", "psnr": common + d + generator.normal(0, spread)},
+                         cell | {"label": "old", "psnr": common}]
+    return rows
+
+
+def test_interval_covers_a_known_difference():
+    """200 cells of 8 pairs: about nine in ten intervals hold the true difference, however the data vary."""
+    truth = [0.5] * 200
+    cells = experiments.summarise(rows_of(truth, 0.2, np.random.default_rng(0)), "new", "old")
+    covered = np.mean([cell["low"] <= 0.5 <= cell["high"] for cell in cells])
+    assert 0.84 < covered < 0.97 and {cell["pairs"] for cell in cells} == {8}
+    assert abs(np.mean([cell["difference"] for cell in cells]) - 0.5) < 0.02
+    assert np.mean([cell["low"] > 0 for cell in cells]) > 0.95
+    again = experiments.summarise(rows_of(truth, 0.2, np.random.default_rng(0)), "new", "old")
+    assert again == cells
+
+
+def test_summary_of_rows_that_have_no_pair():
+    rows = rows_of([1.0, 2.0], 0.0, np.random.default_rng(0))
+    kept = [row for row in rows if row["voxel_size"] == 1.0 or row["label"] == "new"]
+    assert [cell["voxel_size"] for cell in experiments.summarise(kept, "new", "old")] == [1.0]
+    single = experiments.summarise(kept[:2], "new", "old")[0]
+    assert single["pairs"] == 1 and np.isnan(single["low"]) and single["difference"] == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="label: found 'newer', expected one of new, old"):
+        experiments.summarise(rows, "newer", "old")
+
+
+def test_tuning_finds_the_best_with_equal_effort(tmp_path, head):
+    sweep = sweeps.check_sweep({
+        "volumes": [head], "voxel_sizes": [12], "accelerations": [2, 3], "seeds": [0], "coils": 2, "methods": [
+            {"method": "peaked", "tune": {"weight": [0.01, 10]}, "settings": {"iterations": 20}},
+            {"method": "peaked2", "tune": {"weight": [0.03, 3], "iterations": [5, 80]}},
+            {"method": "counted", "settings": {"folder": str(tmp_path)}}]}, FAKES)
+    best = tuning.tune(sweep, tmp_path / "out", FAKES, tmp_path / "tuned.json", progress=False)
+    assert best["peaked"]["settings"]["weight"] == pytest.approx(0.3, rel=0.2)
+    assert best["peaked2"]["settings"]["weight"] == pytest.approx(0.3, rel=0.4)
+    assert best["peaked2"]["settings"]["iterations"] in range(14, 29)
+    record = json.loads((tmp_path / "tuned.json").read_text())
+    assert [len(record["trials"][label]) for label in ("peaked", "peaked2", "counted")] == [14, 14, 1]
+    assert record["best"] == best and max(t["psnr"] for t in record["trials"]["peaked"]) == best["peaked"]["psnr"]
+    assert len(list((tmp_path / "out").iterdir())) == 2 * (14 + 14 + 1)
+
+
+def test_no_tuning_on_a_test_volume(tmp_path):
+    for volume in ("qtim_MRHead", "qtim_MRBrainTumor2", "mskt_knee_mese"):
+        with pytest.raises(ValueError, match=f"volumes: found {volume}, which is for testing"):
+            tuning.tune(sweeps.check_sweep(CROSS | {"volumes": [volume]}), tmp_path)
+
+
+def test_command_line(head, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.json").write_text(json.dumps({
+        "volumes": [head], "voxel_sizes": [12], "accelerations": [2], "seeds": [0, 1], "coils": 2,
+        "methods": [{"method": "zero_filled"}, {"method": "cg_sense", "tune": {"regularization": [0.001, 0.1]}}]}))
+    assert main(["compare", "--config", "a.json"]) == 1
+    assert "results: no such folder; it is where a.csv should go" in capsys.readouterr().err
+    for done in (0, 4):
+        assert main(["compare", "--config", "a.json", "--out", "a.csv", "--quiet"]) == 0
+        told = capsys.readouterr()
+        assert told.out == "a.csv\n" and f"4 jobs, {done} done, {4 - done} left" in told.err
+        assert "4 done, 0 failed" in told.err
+    rows = experiments.read_rows("a.csv")
+    assert [row["label"] for row in rows] == ["zero_filled", "cg_sense"] * 2 and len(os.listdir("runs/a")) == 4
+    assert main(["compare", "--config", "a.json", "--tune", "tuned.json", "--quiet"]) == 0
+    assert len(json.loads(Path("tuned.json").read_text())["trials"]["cg_sense"]) == 14
+    monkeypatch.setitem(methods.METHODS, "cg_sense", peaked)
+    Path("a.json").write_text(Path("a.json").read_text().replace("regularization", "weight"))
+    assert main(["compare", "--config", "a.json", "--out", "b.csv", "--quiet", "--folder", "b"]) == 1
+    told = capsys.readouterr()
+    assert "2 done, 2 failed" in told.err and "2 of 4 jobs failed; the same command tries them again\n" in told.err
+    assert main(["compare", "x.h5", "--config", "a.json"]) == 1
+    assert "images: found 1, expected" in capsys.readouterr().err
