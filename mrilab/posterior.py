@@ -1,0 +1,288 @@
+"""Posterior sampling with a 2D diffusion prior: DDS, DiffusionMBIR, TPDM and ISCS.
+
+The four are one walk down the noise levels. At each level (DDS, in its variance-exploding form),
+
+    predict   clean = D(x; now), slice by slice
+    correct   image = argmin |A x - y|^2 + rho |x - clean|^2, a few conjugate-gradient steps from ``clean``
+    renoise   x = image + then (sqrt(1 - eta^2) eps + eta noise), with eps the noise predicted in x
+
+and at the last one ``image`` is the answer. DiffusionMBIR corrects with total variation between the slices too,
+TPDM predicts in two planes in turn, and ISCS draws noise that turns slowly from slice to slice.
+
+**Which posterior?** If slices were white Gaussians of standard deviation tau, a noisy slice would determine the clean
+one up to the variance v, with ``1 / v = 1 / now^2 + 1 / tau^2``. Then ``rho = noise^2 / v`` makes ``image`` the exact
+mean of what the data leave possible, and ``eps = (x - image) / now`` the exact noise. The mean over many runs is the
+posterior mean, for every eta. The scatter is right for eta = 0 and many steps, and somewhat small for larger eta. This
+is the default (``gamma=None``), with the prior's ``sigma_data`` for tau: for real slices a rough guess.
+
+DDS itself has a fixed ``rho = 1 / gamma`` and ``eps = (x - clean) / now``; so have the others after it. The measurement
+then counts anew at each step, and the mean leans towards the data, the more so the larger gamma. Any number given for
+``gamma`` chooses this rule. Chapter 8 and the tests show both against a closed form.
+
+What else differs from the papers: they take discrete DDPM or variance-exploding steps, mostly of real images. Here
+noise levels are continuous and fall geometrically, images are complex, coils are many, and the walk starts from least
+squares plus noise of the first level, as that of ISCS does. A large first level forgets the start.
+"""
+
+import functools
+import math
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from .operators import conjugate_gradients
+from .problem import Problem
+from .volumes import PLANES
+
+
+def dds(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3.0, 0.01), gamma=None, eta=0.85, cg_iterations=5,
+        progress=True, callback=None):
+    """Decomposed diffusion sampler (Chung, Lee and Ye, arXiv 2303.05754), one plane.
+
+    Every slice of the plane is denoised in every step. eta and the number of conjugate-gradient steps are the paper's,
+    who take 19 to 99 steps.
+
+    Parameters
+    ----------
+    acquisition : Acquisition
+        Its intensities are brought to the prior's scale here, and back at the end. A noise level that is not known is
+        estimated (:func:`~mrilab.problem.noise_level`).
+    prior : Prior
+        The work is done on its device.
+    plane : str
+        ``"axial"``, ``"coronal"`` or ``"sagittal"``.
+    steps : int
+        Noise levels.
+    seed : int
+        Of the noise: another seed, another sample.
+    sigma : tuple of float
+        First and last noise level, for images whose 99th percentile is 1.
+    gamma : float, optional
+        Fixed trust in the data, as in the paper. If not given, it follows the noise of the measurement and the noise
+        level, as described above.
+    eta : float
+        Share of new noise, between 0 and 1. With 0, only the start is random.
+    cg_iterations : int
+        Conjugate-gradient steps of each correction.
+    progress : bool
+        Show a progress bar with the data misfit.
+    callback : callable, optional
+        Called as ``callback(iteration, image, misfit)`` after each step.
+
+    Returns
+    -------
+    Reconstruction
+        Complex image ``(z, y, x)``: one sample. Misfit, and what it cost.
+
+    Raises
+    ------
+    ValueError
+        For an unknown plane, noise levels that do not fall, a gamma, eta or number out of its range.
+
+    Examples
+    --------
+    >>> from mrilab.diffusion import load_prior
+    >>> from mrilab.simulate import head_phantom, simulate_acquisition
+    >>> acq, truth = simulate_acquisition(head_phantom((8, 8, 8)), acceleration=4)
+    >>> result = dds(acq, load_prior("diverse"), steps=3, progress=False)
+    >>> result.image.shape == truth.shape, result.network_evaluations == 3 * len(truth)
+    (True, True)
+    """
+    return _sample("DDS", acquisition, prior, (plane,), steps, seed, sigma, gamma, eta, cg_iterations, progress,
+                   callback)
+
+
+def diffusion_mbir(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3.0, 0.01), gamma=None, eta=0.85,
+                   cg_iterations=5, tv=0.005, progress=True, callback=None):
+    """DiffusionMBIR (Chung et al., arXiv 2211.10655): total variation across the slices of the plane.
+
+    The correction minimises ``|A x - y|^2 / 2 + rho |x - clean|^2 / 2 + tv |D x|_1`` with the differences ``D`` between
+    neighbouring slices, by one step of ADMM whose variables are kept from one noise level to the next. ``tv`` and the
+    penalty of ADMM, twice as large, are those of the authors' script for MRI. The paper corrects the noisy image,
+    after each of 2,000 predictor and corrector steps, and joins the last slice to the first. Here the denoised image
+    is corrected, as its authors do later in DDS to get by with fewer steps. Neighbours are drawn together, in the mean
+    over runs too: that is a second prior beside the network's. With ``tv=0`` this is :func:`dds`.
+
+    Parameters as for :func:`dds`, and
+
+    Parameters
+    ----------
+    tv : float
+        Weight of the total variation, 0 or more.
+
+    Returns
+    -------
+    Reconstruction
+    """
+    if not 0 <= tv < math.inf:
+        raise ValueError(f"tv: found {tv!r}, expected a weight of 0 or more")
+    correct = _tv_step(_axis(plane), tv, penalty=2 * tv) if tv else Problem.data_step
+    return _sample("DiffusionMBIR", acquisition, prior, (plane,), steps, seed, sigma, gamma, eta, cg_iterations,
+                   progress, callback, correct=correct)
+
+
+def tpdm(acquisition, prior, planes=("axial", "coronal"), steps=50, seed=0, sigma=(3.0, 0.01), gamma=None, eta=0.85,
+         cg_iterations=5, progress=True, callback=None):
+    """Two perpendicular diffusion models (Lee et al., arXiv 2303.08440): the planes take turns.
+
+    The volume's density is modelled as a product, ``p(x) ~ p_1(slices of one plane) p_2(slices of another)``, and each
+    step follows the score of one factor, as in the paper with K = 2. The paper has a network for each plane, and pulls
+    to the data in the steps of the first plane only, by a gradient through the network (DPS). Here one network serves
+    all planes, and every step is corrected as in :func:`dds`.
+
+    Parameters as for :func:`dds`, with
+
+    Parameters
+    ----------
+    planes : sequence of str
+        Two or three planes, taken in turn.
+
+    Returns
+    -------
+    Reconstruction
+    """
+    planes = tuple(planes)
+    if len(planes) < 2 or len(set(planes)) < len(planes):
+        raise ValueError(f"planes: found {planes!r}, expected two or three of {', '.join(PLANES)}, each once")
+    return _sample("TPDM", acquisition, prior, planes, steps, seed, sigma, gamma, eta, cg_iterations, progress,
+                   callback)
+
+
+def iscs(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3.0, 0.01), gamma=None, eta=1.0, cg_iterations=5,
+         progress=True, callback=None):
+    """Inter-slice consistent stochasticity (Du et al., arXiv 2602.04162): :func:`dds` with :func:`slerp_noise`.
+
+    Neighbouring slices get nearly the same noise, so their samples fall alike where the data do not decide. The mean
+    over runs is that of :func:`dds`; the scatter of neighbours is correlated by construction and says less about what
+    is unknown. All noise is new in each step (eta = 1), which is what the authors' scripts do.
+
+    Parameters as for :func:`dds`.
+
+    Returns
+    -------
+    Reconstruction
+    """
+    return _sample("ISCS", acquisition, prior, (plane,), steps, seed, sigma, gamma, eta, cg_iterations, progress,
+                   callback, noise=functools.partial(slerp_noise, axis=_axis(plane)))
+
+
+def white_noise(shape, generator):
+    """Complex noise of variance 1 in the real and the imaginary part each, complex64."""
+    return torch.view_as_complex(torch.randn(*shape, 2, generator=generator))
+
+
+def slerp_noise(shape, generator, axis):
+    """Noise whose slices turn at equal steps from one random slice to another: spherical interpolation.
+
+    Of n slices, slice k is ``(sin((1 - a) theta) z_0 + sin(a theta) z_1) / sin(theta)`` with ``a = (k + 1/2) / n`` and
+    theta the angle between ``z_0`` and ``z_1``, almost 90 degrees for slices of many pixels. Each slice is white noise;
+    neighbours are correlated by ``cos(theta / n)`` (Du et al., arXiv 2602.04162, and the authors' code).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the volume.
+    generator : torch.Generator
+        On the CPU.
+    axis : int
+        The axis that numbers the slices.
+
+    Returns
+    -------
+    Tensor
+        complex64 of that shape, variance 1 in each part.
+
+    Examples
+    --------
+    >>> noise = slerp_noise((8, 40, 50), torch.Generator().manual_seed(0), axis=0)
+    >>> neighbours, ends = ((noise[0] * noise[k].conj()).mean().real / 2 for k in (1, 7))
+    >>> round(noise.abs().square().mean().item() / 2, 1), neighbours > 0.9, abs(ends) < 0.3
+    (1.0, tensor(True), tensor(True))
+    """
+    n = shape[axis]
+    first, last = white_noise((2, *shape[:axis], *shape[axis + 1:]), generator)
+    cosine = torch.vdot(first.flatten(), last.flatten()).real / (first.norm() * last.norm())
+    theta = cosine.clamp(-0.999, 0.999).acos()
+    a = ((torch.arange(n) + 0.5) / n)[:, None, None]
+    return ((((1 - a) * theta).sin() * first + (a * theta).sin() * last) / theta.sin()).movedim(0, axis)
+
+
+def _sample(name, acquisition, prior, planes, steps, seed, sigma, gamma, eta, cg_iterations, progress, callback,
+            noise=white_noise, correct=Problem.data_step):
+    """Predict, correct, renoise."""
+    _check(planes, steps, sigma, gamma, eta, cg_iterations)
+    problem = Problem(acquisition, prior)
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw():
+        return noise(tuple(problem.start.shape), generator).to(problem.start.device)
+
+    levels = np.geomspace(*sigma, steps).tolist()
+    x = problem.start + levels[0] * draw()
+    bar = tqdm(zip(levels, [*levels[1:], 0.0]), desc=name, total=steps, disable=not progress)
+    for i, (now, then) in enumerate(bar):
+        plane = planes[i % len(planes)]
+        clean = problem.denoise(x, now, plane).movedim(0, PLANES[plane])
+        image = correct(problem, clean, _rho(problem, now, gamma), clean, cg_iterations)
+        eps = (x - (image if gamma is None else clean)) / now
+        x = image + then * (math.sqrt(1 - eta**2) * eps + eta * draw())
+        misfit = problem.misfit(image)
+        bar.set_postfix_str(f"sigma {now:.3f}, misfit {misfit:.4f}", refresh=False)
+        if callback:
+            callback(i, image * problem.scale, misfit)
+    return problem.result(image, misfit)
+
+
+def _rho(problem, sigma, gamma):
+    """Weight of the denoised image against the data."""
+    if gamma is not None:
+        return 1 / gamma
+    return problem.noise**2 * (1 / sigma**2 + 1 / problem.prior.sigma_data**2)
+
+
+def _tv_step(axis, tv, penalty):
+    """A function like ``Problem.data_step`` that adds ``tv |D x|_1``; it remembers w and u, ADMM's split and dual."""
+    w = u = None
+
+    def step(problem, clean, rho, x, iterations):
+        nonlocal w, u
+        end = torch.zeros_like(x.narrow(axis, 0, 1))
+
+        def adjoint(differences):
+            return -torch.diff(differences, dim=axis, prepend=end, append=end)
+
+        def system(v):
+            return problem.operator.normal(v) + rho * v + penalty * adjoint(torch.diff(v, dim=axis))
+
+        if w is None:
+            w = u = torch.zeros_like(torch.diff(x, dim=axis))
+        target = problem.measured + rho * clean + penalty * adjoint(w - u)
+        x, used = conjugate_gradients(system, target, x, iterations)
+        problem.applications += used + 1
+        v = torch.diff(x, dim=axis) + u
+        w = v * (1 - tv / penalty / v.abs().clamp(min=1e-12)).clamp(min=0)      # shrinks the magnitude
+        u = v - w
+        return x
+
+    return step
+
+
+def _axis(plane):
+    if plane not in PLANES:
+        raise ValueError(f"plane: found {plane!r}, expected one of {', '.join(PLANES)}")
+    return PLANES[plane]
+
+
+def _check(planes, steps, sigma, gamma, eta, cg_iterations):
+    for plane in planes:
+        _axis(plane)
+    if len(sigma) != 2 or not math.inf > sigma[0] >= sigma[1] > 0:
+        raise ValueError(f"sigma: found {sigma!r}, expected a first and a last noise level, falling, above 0")
+    for name, value in (("steps", steps), ("cg_iterations", cg_iterations)):
+        if not (isinstance(value, int) and value >= 1):
+            raise ValueError(f"{name}: found {value!r}, expected a whole number of 1 or more")
+    if gamma is not None and not 0 < gamma < math.inf:
+        raise ValueError(f"gamma: found {gamma!r}, expected a positive number, or None")
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta: found {eta!r}, expected a share between 0 and 1")
