@@ -1,13 +1,15 @@
 """Interactive figures for pages and notebooks, on anywidget: they need no kernel once they are drawn.
 
 ``VolumeViewer`` shows volumes in three linked planes, ``KSpaceLab`` lets the reader choose what is measured,
-``NoiseLab`` and ``NetworkLab`` denoise, ``IterationPlayer`` replays a reconstruction.
+``NoiseLab`` and ``NetworkLab`` denoise, ``IterationPlayer`` replays a reconstruction, ``ComparisonDashboard`` holds
+two results against each other.
 """
 
+from .comparison_dashboard import ComparisonDashboard
 from .iteration_player import IterationPlayer
 from .kspace_lab import KSpaceLab
 from .network_lab import NetworkLab
 from .noise_lab import NoiseLab
 from .volume_viewer import VolumeViewer
 
-__all__ = ["IterationPlayer", "KSpaceLab", "NetworkLab", "NoiseLab", "VolumeViewer"]
+__all__ = ["ComparisonDashboard", "IterationPlayer", "KSpaceLab", "NetworkLab", "NoiseLab", "VolumeViewer"]

@@ -139,13 +139,24 @@ function button(parent, label, press) {
   return element;
 }
 
+// Calls at(event) as long as a button, a finger or a pen is held down on the canvas, then end(event).
+function onDrag(canvas, at, end) {
+  canvas.addEventListener("pointerdown", event => {
+    if (event.button) return;
+    canvas.setPointerCapture(event.pointerId);
+    at(event);
+  });
+  canvas.addEventListener("pointermove", event => { if (canvas.hasPointerCapture(event.pointerId)) at(event); });
+  if (end) for (const kind of ["pointerup", "pointercancel"]) canvas.addEventListener(kind, end);
+}
+
 const grey = Uint32Array.from({ length: 256 }, (_, v) => (255 << 24 | v << 16 | v << 8 | v) >>> 0);
 
 // A picture of one slice: { values, width, height, spacing: [dy, dx] in mm, low, high }, low black and high white.
-// point(x, y, event) gets voxel positions; key(event) what the arrow keys and others send.
+// point(x, y, event) gets voxel positions; key(event) what the arrow keys and others send. Without them it is only seen.
 class Panel {
   constructor(parent, { label, help, point, drop, wheel, key }) {
-    this.canvas = make("canvas", { tabindex: 0, role: "application", "aria-label": label });
+    this.canvas = make("canvas", { "aria-label": label, ...(point || key ? { role: "application", tabindex: 0 } : { role: "img" }) });
     if (help) this.canvas.setAttribute("aria-description", help);
     this.title = make("span", { class: "mri-title" });
     this.note = make("span", { class: "mri-note" });
@@ -162,13 +173,7 @@ class Panel {
     };
     if (point) {
       this.canvas.classList.add("mri-pointed");
-      this.canvas.addEventListener("pointerdown", event => {
-        if (event.button) return;
-        this.canvas.setPointerCapture(event.pointerId);
-        at(event);
-      });
-      this.canvas.addEventListener("pointermove", event => { if (this.canvas.hasPointerCapture(event.pointerId)) at(event); });
-      for (const end of ["pointerup", "pointercancel"]) this.canvas.addEventListener(end, event => drop?.(event));
+      onDrag(this.canvas, at, drop);
     }
     // a wheel scrolls the page until the reader has chosen the picture
     if (wheel) this.canvas.addEventListener("wheel", event => {
@@ -205,6 +210,18 @@ class Panel {
     this.raster.getContext("2d").putImageData(this.pixels, 0, 0);
     this.canvas.image = image;            // what the browser tests compare with numpy
     this.paint();
+  }
+
+  // an empty picture of the same size, with words on it
+  say(words, { values, ...same }) {
+    this.draw({ ...same, values: new Uint8Array(values.length) }, {
+      over: (context, screen, ratio) => {
+        context.fillStyle = "#cbd3dc";
+        context.textAlign = "center";
+        context.font = `${14 * ratio}px system-ui, sans-serif`;
+        context.fillText(words, this.canvas.width / 2, this.canvas.height / 2);
+      },
+    });
   }
 
   // the part of the raster that is seen: x, y, width, height in voxels, top row first
@@ -268,6 +285,14 @@ class Panel {
   }
 }
 
+// A row of pictures to look at.
+function pictures(parent, labels, columns = labels.length) {
+  const grid = make("div", { class: "mri-panels" });
+  grid.style.setProperty("--columns", columns);
+  parent.append(grid);
+  return labels.map(label => new Panel(grid, { label }));
+}
+
 const LINES = [["--mri-line-1", []], ["--mri-line-2", [7, 4]], ["--mri-line-3", [2, 3]], ["--mri-line-4", [9, 3, 2, 3]]];
 
 // Curves over a common axis with a marker that the reader can move.
@@ -287,8 +312,8 @@ class Chart {
       pick(limit(Math.round(share * (this.x.length - 1)), 0, this.x.length - 1));
     };
     if (!pick) return;
-    this.canvas.addEventListener("pointerdown", event => { this.canvas.setPointerCapture(event.pointerId); at(event); });
-    this.canvas.addEventListener("pointermove", event => { if (this.canvas.hasPointerCapture(event.pointerId)) at(event); });
+    this.canvas.classList.add("mri-across");
+    onDrag(this.canvas, at);
   }
 
   draw(marker, curves = this.curves) {
@@ -373,16 +398,23 @@ function niceSteps(low, high, count) {
   return steps.length ? steps : [low];
 }
 
-// Sliders speak faster than the screen: at most one redraw a frame.
-function perFrame(draw) {
+// Sliders speak faster than the screen: at most one redraw a frame. root keeps how long the last one took, in ms.
+function perFrame(root, draw) {
   let asked = false;
   return () => {
     if (asked) return;
     asked = true;
-    requestAnimationFrame(() => { asked = false; draw(); });
+    requestAnimationFrame(() => {
+      const begin = performance.now();
+      asked = false;
+      draw();
+      root.dataset.ms = (performance.now() - begin).toFixed(1);
+    });
   };
 }
 
+// Bytes of an image against those of the truth, as bytes.
+const errorMap = (values, truth, gain) => values.map((v, i) => Math.min(255, gain * Math.abs(v - truth[i])));
 const limit = (v, low, high) => Math.min(Math.max(v, low), high);
 const short = v => String(+v.toPrecision(3));
 const sizes = d => (d.every(v => Math.abs(v - d[0]) < 0.005 * d[0]) ? short(d[0]) : d.map(short).join(" × ")) + " mm";

@@ -10,15 +10,7 @@ function playIterations({ root, meta, data, announce }) {
   root.append(top);
   const play = button(top, "▶ Play", () => (state.timer ? stop() : begin()));
   if (hasTruth) toggle(top, "error × 5", false, on => { state.error = on; draw(); });
-  const grid = make("div", { class: "mri-panels" });
-  grid.style.setProperty("--columns", Math.min(4, labels.length));
-  root.append(grid);
-  const panels = labels.map(label => {
-    const panel = new Panel(grid, { label });
-    panel.canvas.setAttribute("role", "img");
-    panel.canvas.removeAttribute("tabindex");
-    return panel;
-  });
+  const panels = pictures(root, labels, Math.min(4, labels.length));
   const controls = make("div", { class: "mri-controls" });
   root.append(controls);
   const step = slider(controls, "Iteration", { min: 1, max: steps, value: 1, format: v => `${v} of ${steps}` },
@@ -49,12 +41,12 @@ function playIterations({ root, meta, data, announce }) {
     draw();
   }
 
-  function draw() {
+  const draw = perFrame(root, () => {
     const same = { height, width, spacing, low: (0 - low) / unit, high: (high - low) / unit };
     panels.forEach((panel, n) => {
       const reference = n === names.length, values = reference ? truth : frames[n][state.step];
       const error = state.error && !reference;
-      panel.draw(error ? { ...same, low: 0, values: values.map((v, i) => Math.min(255, 5 * Math.abs(v - truth[i]))) }
+      panel.draw(error ? { ...same, low: 0, values: errorMap(values, truth, 5) }
         : { ...same, values }, { bar: 20 });
       panel.caption(error ? `error, ${labels[n]}` : labels[n],
         reference ? `voxels of ${sizes(spacing)}` : `${quality[names[n]][state.step].toFixed(1)} dB`);
@@ -62,7 +54,7 @@ function playIterations({ root, meta, data, announce }) {
     });
     chart.draw(state.step);
     announce(`iteration ${state.step + 1}: ${names.map(n => `${n} ${quality[n][state.step].toFixed(1)} dB`).join(", ")}`);
-  }
+  });
   root.addEventListener("mri-theme", draw);
   draw();
 }

@@ -49,10 +49,6 @@ function measureKSpace({ root, model, meta, data, announce }) {
   const imagePanel = new Panel(grid, { label: "image" });
   const spreadPanel = new Panel(grid, { label: "point spread function" });
   const errorPanel = new Panel(grid, { label: "error" });
-  for (const panel of [imagePanel, spreadPanel, errorPanel]) {
-    panel.canvas.setAttribute("role", "img");
-    panel.canvas.removeAttribute("tabindex");
-  }
 
   const controls = make("div", { class: "mri-controls" });
   root.append(controls);
@@ -133,8 +129,8 @@ function measureKSpace({ root, model, meta, data, announce }) {
   }
 
   let full, truth;                  // everything measured, at the voxel size asked for
-  const draw = perFrame(() => {
-    const start = performance.now(), [h, w] = matrix(), gain = Math.sqrt(h * w / count);
+  const draw = perFrame(root, () => {
+    const [h, w] = matrix(), gain = Math.sqrt(h * w / count);
     drawKSpace();
     if (full?.height !== h || full.width !== w) {
       full = crop(kspace, h, w);
@@ -158,7 +154,6 @@ function measureKSpace({ root, model, meta, data, announce }) {
     errorPanel.draw({ values: error, ...same, low: 0, high });
     errorPanel.caption("error × 5", "against everything measured");
     const quality = psnr(result, truth);
-    root.dataset.ms = (performance.now() - start).toFixed(1);
     root.dataset.samples = samples;
     const told = samples === 0
       ? "Nothing is measured: the image is empty. Draw on k-space, or pick a pattern."

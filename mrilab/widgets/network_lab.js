@@ -1,19 +1,15 @@
 function runNetwork(widget) {
   const { root, model, meta, data, announce } = widget;
   const { shape: [height, width], spacing, low, high, prior, coarsest } = meta;
+  const known = globalThis.mrilabNetworks, entry = known?.[prior];
+  if (entry && typeof WebAssembly === "undefined") {
+    throw new Error("The browser cannot run a network: it has no WebAssembly. A newer one can.");
+  }
   const unit = (high - low) / 255, image = Float64Array.from(reader(data)(height * width), v => low + unit * v);
   const kspace = fft2c({ re: image, im: null, height, width });
   const state = { sigma: 0.15, size: Math.max(...spacing), seed: 1, engine: null, busy: false, again: false, result: null };
 
-  const grid = make("div", { class: "mri-panels" });
-  grid.style.setProperty("--columns", 3);
-  root.append(grid);
-  const panels = ["with noise", "denoised", "without noise"].map(label => {
-    const panel = new Panel(grid, { label });
-    panel.canvas.setAttribute("role", "img");
-    panel.canvas.removeAttribute("tabindex");
-    return panel;
-  });
+  const panels = pictures(root, ["with noise", "denoised", "without noise"]);
   const controls = make("div", { class: "mri-controls" });
   root.append(controls);
   slider(controls, "Noise level σ", { min: 0.02, max: 0.6, step: 0.01, value: state.sigma, format: v => v.toFixed(2) },
@@ -22,7 +18,6 @@ function runNetwork(widget) {
     format: v => `${short(v)} mm` }, v => { state.size = v; prepare(); });
   const actions = make("div", { class: "mri-row" });
   root.append(actions);
-  const known = globalThis.mrilabNetworks, entry = known?.[prior];
   const load = button(actions, "Run the network", start);
   button(actions, "New noise", () => { state.seed += 2; prepare(); }).classList.add("mri-plain");
   const facts = make("p", { class: "mri-facts" });
@@ -32,7 +27,7 @@ function runNetwork(widget) {
 
   // the slice at the voxel size asked for, clean and noisy, as { re, im, height, width }
   let clean, noisy, voxel;
-  function prepare() {
+  const prepare = perFrame(root, () => {
     const shape = [height, width].map((n, a) => Math.max(1, Math.round(n * spacing[a] / Math.max(state.size, spacing[a]))));
     voxel = [height * spacing[0] / shape[0], width * spacing[1] / shape[1]];
     const part = crop(kspace, ...shape), gain = Math.sqrt(shape[0] * shape[1] / (height * width));
@@ -45,22 +40,15 @@ function runNetwork(widget) {
     state.result = null;
     draw();
     compute();
-  }
+  });
 
   function draw() {
     const same = { height: clean.height, width: clean.width, spacing: voxel, low: 0, high };
     const truth = magnitude(clean), seen = magnitude(noisy), result = state.result && magnitude(state.result);
     panels[0].draw({ values: seen, ...same }, { bar: 20 });
     panels[0].caption("with noise", `${psnr(seen, truth).toFixed(1)} dB`);
-    const words = state.engine ? "…" : "not run yet";
-    panels[1].draw({ values: result ?? new Float64Array(truth.length), ...same }, result ? { bar: 20 } : {
-      over: (context, screen, ratio) => {
-        context.fillStyle = "#cbd3dc";
-        context.textAlign = "center";
-        context.font = `${14 * ratio}px system-ui, sans-serif`;
-        context.fillText(words, panels[1].canvas.width / 2, panels[1].canvas.height / 2);
-      },
-    });
+    if (result) panels[1].draw({ values: result, ...same }, { bar: 20 });
+    else panels[1].say(state.engine ? "…" : "not run yet", { values: truth, ...same });
     panels[1].caption("denoised", result ? `${psnr(result, truth).toFixed(1)} dB` : "");
     panels[2].draw({ values: truth, ...same }, { bar: 20 });
     panels[2].caption("without noise", sizes(voxel));
@@ -99,7 +87,7 @@ function runNetwork(widget) {
         const result = await state.engine(input, sigma);
         if (input !== noisy || sigma !== state.sigma) { state.again = true; continue; }
         const ms = performance.now() - begin;
-        root.dataset.ms = ms.toFixed(0);
+        root.dataset.network = ms.toFixed(0);
         state.result = result;
         draw();
         const told = `σ = ${sigma.toFixed(2)}, voxels of ${sizes(voxel)}: PSNR ${psnr(magnitude(noisy), magnitude(clean)).toFixed(1)} dB `
@@ -131,7 +119,6 @@ const script = path => new Promise((resolve, reject) => {
 const packed = text => unpack(new DataView(Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer));
 
 async function inBrowser(entry, known, prior) {
-  if (typeof WebAssembly === "undefined") throw new Error("this browser has no WebAssembly.");
   await Promise.all([script("ort/runtime.js"), script(`networks/${entry.file}`)]);
   const { code, wasm } = globalThis.mrilabRuntime;
   const url = URL.createObjectURL(new Blob([await packed(code)], { type: "text/javascript" }));

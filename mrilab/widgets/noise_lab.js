@@ -11,15 +11,7 @@ function compareDenoisers({ root, meta, data, announce }) {
   root.append(top);
   choice(top, "Voxel size", entries.map((e, i) => [String(i), e.label]), "0", v => { state.size = +v; draw(); });
   toggle(top, "error × 5", false, on => { state.error = on; draw(); });
-  const grid = make("div", { class: "mri-panels" });
-  grid.style.setProperty("--columns", priors.length + 2);
-  root.append(grid);
-  const panels = ["with noise", ...priors, "without noise"].map(label => {
-    const panel = new Panel(grid, { label });
-    panel.canvas.setAttribute("role", "img");
-    panel.canvas.removeAttribute("tabindex");
-    return panel;
-  });
+  const panels = pictures(root, ["with noise", ...priors, "without noise"]);
   const controls = make("div", { class: "mri-controls" });
   root.append(controls);
   const level = slider(controls, "Noise level σ", { min: 0, max: sigmas.length - 1, value: state.level,
@@ -36,7 +28,7 @@ function compareDenoisers({ root, meta, data, announce }) {
     return [...priors, "with noise"].map(name => ({ name, values: quality[name] }));
   }
 
-  function draw() {
+  const draw = perFrame(root, () => {
     const { shape: [height, width], spacing, label, psnr: quality } = entries[state.size];
     const { clean, re, im, denoised } = stored[state.size], scale = sigmas[state.level] * noise;
     const truth = Float32Array.from(clean, v => low + unit * v);
@@ -56,7 +48,7 @@ function compareDenoisers({ root, meta, data, announce }) {
       + priors.map((name, n) => `${name} ${numbers[n + 1].toFixed(1)} dB`).join(", ") + ".";
     facts.textContent = `${told} The denoised pictures were computed when the page was made.`;
     announce(told);
-  }
+  });
   root.addEventListener("mri-theme", draw);
   draw();
 }

@@ -81,8 +81,8 @@ function viewVolumes({ root, meta, data, announce }) {
     draw();
   }
 
-  const draw = perFrame(() => {
-    const begin = performance.now(), black = (state.level - state.width / 2 - low) / unit, white = (state.level + state.width / 2 - low) / unit;
+  const draw = perFrame(root, () => {
+    const black = (state.level - state.width / 2 - low) / unit, white = (state.level + state.width / 2 - low) / unit;
     const index = (state.at[0] * shape[1] + state.at[1]) * shape[2] + state.at[2];
     panels.forEach((panel, n) => {
       if (panel.frame.hidden) return;
@@ -91,7 +91,7 @@ function viewVolumes({ root, meta, data, announce }) {
       let range = { low: black, high: white }, value = low + unit * volumes[volume][index];
       if (error) {
         const right = takeSlice(volumes[truthIndex], shape, axis, state.at[axis]).values;
-        slice.values = slice.values.map((v, i) => Math.min(255, gain * Math.abs(v - right[i])));
+        slice.values = errorMap(slice.values, right, gain);
         range = { low: 0, high: white - black };
         value = unit * Math.abs(volumes[volume][index] - volumes[truthIndex][index]);
       }
@@ -102,7 +102,6 @@ function viewVolumes({ root, meta, data, announce }) {
       panel.canvas.setAttribute("aria-label", `${names[volume]}, ${PLANES[axis]} slice ${state.at[axis] + 1}`);
     });
     sliders.forEach((s, axis) => { s.value = state.at[axis]; });
-    root.dataset.ms = (performance.now() - begin).toFixed(1);
     facts.textContent = `Voxels of ${sizes(size)}, matrix ${shape.join(" × ")} (z, y, x). `
       + `Crosshair at ${state.at.map((v, a) => ((v - (shape[a] >> 1)) * size[a]).toFixed(0)).join(", ")} mm from the centre.`;
     const read = volumes.map((v, i) => `${names[i]} ${(low + unit * v[index]).toFixed(2)}`).join(", ");

@@ -26,24 +26,25 @@ async function open(prepare) {
   page.on('console', m => { if (m.type() === 'error') faults.push('console error: ' + m.text().slice(0, 300)); });
   if (prepare) await page.addInitScript(prepare);
   await page.goto(url, { waitUntil: 'load' });
-  return { page, faults };
+  const views = await page.locator('script[type="application/vnd.jupyter.widget-view+json"]').count();
+  return { page, faults, views };
 }
 
-const { page, faults } = await open();
+const { page, faults, views } = await open();
 // the theme's floating button comes and goes above what a finger wants to reach
 await page.addStyleTag({ content: 'html { scroll-behavior: auto !important; } #pst-back-to-top { display: none !important; }' });
-const views = await page.locator('script[type="application/vnd.jupyter.widget-view+json"]').count();
 await page.waitForFunction(n => document.querySelectorAll('.mri').length === n
   && [...document.querySelectorAll('.mri')].every(w => w.querySelector('canvas')?.image), views);
+const firstDraw = await page.evaluate(() => performance.now() - performance.getEntriesByType('navigation')[0].loadEventEnd);
 await page.waitForTimeout(300);
 
-// everything a widget shows, as one number for each canvas
+// everything a widget shows: one number for each canvas, and the words of a table
 const pixels = widget => widget.evaluate(w => [...w.querySelectorAll('canvas')].map(c => {
   if (!c.width || !c.offsetWidth) return 0;
   let hash = 7;
   for (const v of new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)) hash = Math.imul(hash, 31) + v | 0;
   return hash;
-}).join());
+}).join() + w.querySelector('table')?.textContent);
 const moves = [];
 
 async function act(widget, control, how, action) {
@@ -64,6 +65,26 @@ async function press(target, options) {
   await target.tap(options);
 }
 const how = phone ? 'touch' : 'mouse';
+
+// down at one place, along, up at another: a finger or the mouse; places are fractions of the target's width and height
+const finger = await context.newCDPSession(page);
+async function drag(target, from, to) {
+  await target.scrollIntoViewIfNeeded();
+  await page.waitForTimeout(50);
+  const box = await target.boundingBox();
+  const path = [0, 0.25, 0.5, 0.75, 1].map(t => [0, 1].map(a => from[a] + t * (to[a] - from[a])))
+    .map(([x, y]) => ({ x: box.x + x * box.width, y: box.y + y * box.height }));
+  if (!phone) {
+    await page.mouse.move(path[0].x, path[0].y);
+    await page.mouse.down();
+    for (const { x, y } of path.slice(1)) await page.mouse.move(x, y);
+    return page.mouse.up();
+  }
+  const send = (type, points) => finger.send('Input.dispatchTouchEvent', { type, touchPoints: points });
+  await send('touchStart', [path[0]]);
+  for (const point of path.slice(1)) await send('touchMove', [point]);
+  await send('touchEnd', []);
+}
 const image = (widget, n) => widget.locator('canvas').nth(n).evaluate(({ image: i, width, height }) =>
   ({ values: [...i.values], height: i.height, width: i.width, spacing: i.spacing, drawn: [height, width] }));
 
@@ -86,10 +107,9 @@ async function everyControl(widget, passive) {
     await press(set.locator(`input[value="${before}"]`));        // leave it as it was
   }
   for (const slider of await widget.getByRole('slider').all()) {
-    const name = await slider.evaluate(s => s.labels[0].textContent);
+    const name = await slider.evaluate(s => s.labels?.[0].textContent ?? s.ariaLabel);
     if (passive.includes(name) || await slider.isDisabled()) continue;
-    const box = await slider.boundingBox();
-    await act(widget, name, how, () => press(slider, { position: { x: 0.8 * box.width, y: box.height / 2 } }));
+    await act(widget, name, how, () => drag(slider, [0.4, 0.5], [0.8, 0.5]));
     await act(widget, name, 'keyboard', async () => { for (let i = 0; i < 4; i++) await slider.press('ArrowLeft'); await slider.press('PageDown'); });
   }
 }
@@ -101,13 +121,12 @@ const report = {};
 const viewer = find('in three planes');
 report.axial = await image(viewer, 0);
 await act(viewer, 'radio planes', how, () => press(viewer.getByRole('radio', { name: 'CG-SENSE' })));
-const box = await viewer.locator('canvas').first().boundingBox();
-await act(viewer, 'crosshair', how, () => press(viewer.locator('canvas').first(), { position: { x: 0.3 * box.width, y: 0.4 * box.height } }));
+await act(viewer, 'crosshair', how, () => drag(viewer.locator('canvas').first(), [0.5, 0.5], [0.3, 0.4]));
+report.crosshair = await viewer.locator('.mri-facts').textContent();
 for (const key of ['ArrowUp', 'ArrowLeft', 'PageUp']) await act(viewer, key, 'keyboard', () => viewer.locator('canvas').first().press(key));
 if (!phone) await act(viewer, 'wheel', 'mouse', async () => { await viewer.locator('canvas').first().hover(); await page.mouse.wheel(0, 100); });
 await viewer.screenshot({ path: `${shots}-volumes.png` });
 await everyControl(viewer, []);
-report.viewerMs = await viewer.getAttribute('data-ms');
 
 // k-space: drawn by hand, then cropped
 const lab = find('choose what is measured');
@@ -120,22 +139,13 @@ for (const axis of ['kz', 'ky']) {
   await slider.press('Home');
   for (let i = 0; i < 20; i++) await slider.press('ArrowRight');          // 2 mm
 }
-const kspace = lab.locator('canvas').first(), area = await kspace.boundingBox();
-await act(lab, 'pen', how, async () => {
-  await kspace.scrollIntoViewIfNeeded();
-  if (phone) return kspace.tap({ position: { x: 0.3 * area.width, y: 0.3 * area.height } });
-  const now = await kspace.boundingBox();
-  await page.mouse.move(now.x + 0.28 * now.width, now.y + 0.3 * now.height);
-  await page.mouse.down();
-  await page.mouse.move(now.x + 0.36 * now.width, now.y + 0.36 * now.height, { steps: 4 });
-  await page.mouse.up();
-});
+const kspace = lab.locator('canvas').first();
+await act(lab, 'pen', how, () => drag(kspace, [0.28, 0.3], [0.36, 0.36]));
 await act(lab, 'pen moves', 'keyboard', () => kspace.press('Shift+ArrowRight'));
 await page.waitForTimeout(200);
 report.kspace = await image(lab, 0);
 report.image = await image(lab, 1);
 report.spread = await image(lab, 2);
-report.kspaceMs = await lab.getAttribute('data-ms');
 await lab.screenshot({ path: `${shots}-kspace.png` });
 await press(lab.getByRole('radio', { name: 'skip' }));
 await act(lab, 'pen draws', 'keyboard', async () => { for (let i = 0; i < 2; i++) await kspace.press('Shift+ArrowLeft'); await kspace.press(' '); });
@@ -146,16 +156,41 @@ report.nothing = await lab.locator('.mri-facts').textContent();
 const noise = find('noise levels and');
 await everyControl(noise, []);
 await noise.screenshot({ path: `${shots}-noise.png` });
-const chart = noise.locator('.mri-chart canvas'), chartBox = await chart.boundingBox();
-await act(noise, 'chart', how, () => press(chart, { position: { x: 0.95 * chartBox.width, y: 80 } }));
+await act(noise, 'chart', how, () => drag(noise.locator('.mri-chart canvas'), [0.6, 0.4], [0.95, 0.4]));
 report.noisy = await image(noise, 0);
 
 const player = find('iterations, with the PSNR');
 await everyControl(player, []);
 const play = player.getByRole('button');
+await act(player, 'chart', how, () => drag(player.locator('.mri-chart canvas'), [0.8, 0.4], [0.4, 0.4]));
 await act(player, 'play', how, () => press(play));
 if (await play.textContent() !== '▶ Play') await play.press('Enter');
 await player.screenshot({ path: `${shots}-iterations.png` });
+
+// two results of a table
+const board = find('choose two to compare'), cells = board.locator('td button:enabled');
+await board.screenshot({ path: `${shots}-comparison.png` });
+await everyControl(board, ['A', 'B']);
+for (const [side, n] of [['A', 1], ['B', 4]]) {
+  await press(board.getByRole('radio', { name: side, exact: true }));
+  await act(board, `cell for ${side}`, how, () => press(cells.nth(n)));
+  await act(board, `cell for ${side}`, 'keyboard', async () => { await cells.nth(n).press('ArrowDown'); await page.keyboard.press('Enter'); });
+}
+const swipe = board.locator('canvas').first(), error = board.locator('canvas').last();
+await act(board, 'close-up', how, () => drag(error, [0.5, 0.5], [0.6, 0.4]));
+for (const key of ['ArrowLeft', 'ArrowUp']) await act(board, key, 'keyboard', () => error.press(key));
+await swipe.press('Home');
+for (let i = 0; i < 3; i++) await act(board, 'divider', 'keyboard', () => swipe.press('PageUp'));
+report.chosen = await cells.evaluateAll(all => Object.fromEntries(all.flatMap((cell, i) => [...cell.querySelectorAll('b')].map(b => [b.textContent, i]))));
+report.comparison = await board.locator('.mri-facts').textContent();
+report.divider = +await swipe.getAttribute('aria-valuenow') / 100;
+report.error = await image(board, 4);
+report.swiped = await swipe.evaluate(canvas => {                  // what is seen in the middle of each voxel of a row
+  const { width, height } = canvas.image, y = Math.round(0.15 * height), context = canvas.getContext('2d');
+  return { y, values: Array.from({ length: width }, (_, x) => context.getImageData(
+    (x + 0.5) / width * canvas.width, (height - y - 0.5) / height * canvas.height, 1, 1).data[0]) };
+});
+await board.screenshot({ path: `${shots}-comparison-2.png` });
 
 // the network
 const net = find('denoised on demand');
@@ -163,14 +198,15 @@ await everyControl(net, []);
 await act(net, 'New noise', how, () => press(net.getByRole('button', { name: 'New noise' })));
 await act(net, 'run', how, async () => {
   await press(net.getByRole('button', { name: /Load and run/ }));
-  await page.waitForFunction(() => document.querySelector('.mri[data-input][data-ms]') || document.querySelector('.mri-error'), null, { timeout: 180000 });
+  await page.waitForFunction(() => document.querySelector('.mri[data-network]') || document.querySelector('.mri-error'), null, { timeout: 180000 });
 });
 report.sigma = JSON.parse(await net.getAttribute('data-input'))[0];
 [report.noisyInput, report.denoised] = await net.locator('canvas').evaluateAll(cs => cs.slice(0, 2).map(({ complex: c }) => c
   && { re: [...c.re], im: [...c.im], height: c.height, width: c.width }));
-report.networkMs = await net.getAttribute('data-ms');
+report.networkMs = await net.getAttribute('data-network');
 await net.screenshot({ path: `${shots}-network.png` });
 
+report.redraw = await page.locator('.mri').evaluateAll(all => all.map(w => [w.ariaLabel.slice(0, 30), +w.dataset.ms]));
 report.errors = await page.locator('.mri-error').allTextContents();
 report.wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
 report.stillsShown = await page.locator('.mri-still:visible').count();
@@ -185,5 +221,11 @@ await page.close();
 const old = await open(() => { delete window.DecompressionStream; });
 await old.page.waitForFunction(n => document.querySelectorAll('.mri-error').length === n, views);
 report.old = { words: await old.page.locator('.mri-error').first().textContent(), stills: await old.page.locator('.mri-still img:visible').count() };
+await old.page.close();
+
+// one without WebAssembly: the same for the network alone
+const plain = await open(() => { delete window.WebAssembly; });
+await plain.page.waitForFunction(n => document.querySelectorAll('.mri-error').length + document.querySelectorAll('.mri:has(canvas)').length === n, views);
+report.plain = { words: await plain.page.locator('.mri-error').allTextContents(), stills: await plain.page.locator('.mri-still img:visible').count() };
 await chrome.close();
-console.log(JSON.stringify({ ...report, views, moves, faults }));
+console.log(JSON.stringify({ ...report, firstDraw, views, moves, faults }));
