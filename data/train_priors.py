@@ -4,10 +4,10 @@
     torchrun --nproc-per-node 4 data/train_priors.py diverse --device cuda
     python data/train_priors.py all                # those that are not trained yet, one after the other
 
-All have the same network, augmentation, steps and batch; they differ in the voxel sizes they see, and
-`diverse_conditioned` is told them. The same command goes on after an interruption. A run works in `runs/` and
-keeps there what the averaged prior was like after 500, 1000, 2000 ... steps; `--ship` copies the
-finished prior to where it ships.
+All have the same augmentation, steps and batch, and but for the two operators the same network; they differ in
+the voxel sizes they see, and `diverse_conditioned` is told them. The same command goes on after an interruption.
+A run works in `runs/` and keeps there what the averaged prior was like after 500, 1000, 2000 ... steps; `--ship`
+copies the finished prior to where it ships.
 """
 
 import argparse
@@ -31,12 +31,16 @@ PRIORS = {
     "fixed_3mm": dict(voxel_sizes=(3, 3)),
     "diverse": dict(voxel_sizes=(1, 4)),
     "diverse_conditioned": dict(voxel_sizes=(1, 4), conditioned=True),
+    "operator_1mm": dict(voxel_sizes=(1, 1), network="operator"),
+    "operator_2mm": dict(voxel_sizes=(2, 2), network="operator"),
 }
 SNAPSHOTS = (500, 1000, 2000, 4000, 6000, 8000, 16000)
 
 
 def describe(name):
     low, high = PRIORS[name]["voxel_sizes"]
+    if PRIORS[name].get("network") == "operator":
+        return f"prior in function space, trained on {low} mm slices"
     told = ", told the voxel size" if PRIORS[name].get("conditioned") else ""
     return f"prior for {low} mm slices" if low == high else f"prior for slices from {low} to {high} mm{told}"
 
@@ -64,8 +68,8 @@ def run(name, steps, device, workers, again):
     def keep(step, prior):
         if step in SNAPSHOTS:
             save_prior(snapshots / f"{step}.safetensors", prior, dict(
-                voxel_sizes=prior.voxel_sizes, conditioned=prior.conditioned, sigma_data=prior.sigma_data,
-                widths=prior.net.widths, steps=step))
+                network=PRIORS[name].get("network", "unet"), voxel_sizes=prior.voxel_sizes, steps=step,
+                conditioned=prior.conditioned, sigma_data=prior.sigma_data, widths=prior.net.widths))
 
     return train([d.name for d in people], out=RUNS / f"{name}.safetensors", steps=steps, device=device,
                  workers=workers, validation=load_volume("colin27_ch2_slab"), people=[d.person for d in people],

@@ -103,8 +103,9 @@ class Prior(torch.nn.Module):
         if not (sigma > 0).all():
             raise ValueError(f"sigma: found {sigma.min().item()}, expected a positive noise level")
         if self.conditioned:
-            if voxel_size is None:
-                raise ValueError("voxel_size: found None, expected (height, width) in mm: this prior is conditioned")
+            if voxel_size is None or len(voxel_size) != 2 or not all(0 < d < float("inf") for d in voxel_size):
+                raise ValueError(f"voxel_size: found {voxel_size!r}, expected (height, width) in mm: this prior is "
+                                 "conditioned")
             voxel_size = torch.tensor([voxel_size], dtype=torch.float32, device=slices.device).expand(len(slices), 2)
         count = max(1, batch_pixels // (slices.shape[2] * slices.shape[3]))
         sizes = voxel_size.split(count) if self.conditioned else itertools.repeat(None)
@@ -186,6 +187,24 @@ def denoising_loss(prior, clean, sigma, noise, voxel_size=None):
     return weight * error.square().mean(dim=(1, 2, 3))
 
 
+def new_prior(network, voxel_sizes, widths, conditioned=False, sigma_data=0.3):
+    """An untrained prior: ``network`` is ``"unet"``, or ``"operator"`` for one in function space.
+
+    Examples
+    --------
+    >>> type(new_prior("operator", (2.0, 2.0), (4, 4, 8))).__name__
+    'OperatorPrior'
+    """
+    # here, for that module is built on this one
+    from .neural_operator import OperatorPrior
+
+    if network == "operator":
+        return OperatorPrior(widths, voxel_sizes, sigma_data)
+    if network != "unet":
+        raise ValueError(f"network: found {network!r}, expected unet or operator")
+    return Prior(UNet(widths, 3 if conditioned else 1), voxel_sizes, sigma_data, conditioned)
+
+
 def load_prior(name_or_path, device="cpu"):
     """Load a prior: safetensors weights and the JSON card beside them.
 
@@ -199,7 +218,7 @@ def load_prior(name_or_path, device="cpu"):
     Returns
     -------
     Prior
-        In evaluation mode.
+        In evaluation mode; an :class:`~mrilab.neural_operator.OperatorPrior` if the card says so.
 
     Raises
     ------
@@ -219,8 +238,8 @@ def load_prior(name_or_path, device="cpu"):
         raise FileNotFoundError(f"{card_path}: no such file; the card of {path.name} belongs beside it")
     try:
         card = json.loads(card_path.read_text())
-        prior = Prior(UNet(card["widths"], 3 if card["conditioned"] else 1), card["voxel_sizes"],
-                      card["sigma_data"], card["conditioned"])
+        prior = new_prior(card.get("network", "unet"), card["voxel_sizes"], card["widths"], card["conditioned"],
+                          card["sigma_data"])
         expected = card["sha256"]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{card_path}: not the card of a prior: {error!r}") from None

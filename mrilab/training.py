@@ -24,11 +24,10 @@ from tqdm import tqdm
 
 from .augmentation import batches
 from .datasets import locate, sha256
-from .diffusion import Prior, denoising_loss, load_prior, to_channels
+from .diffusion import denoising_loss, load_prior, new_prior, to_channels
 from .metrics import percentile
 from .processes import join, leave
 from .simulate import smooth_phase
-from .unet import UNet
 from .volumes import atomic_path
 
 REPORT = 50                         # steps between looks at the loss
@@ -61,7 +60,7 @@ def average(averaged, current, count):
 
 def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 32, 64, 128, 128), conditioned=False,
           learning_rate=1e-3, seed=0, initial=None, device="cpu", workers=0, accumulate=1, validation=None,
-          interval=500, people=(), progress=True, callback=None):
+          interval=500, people=(), progress=True, callback=None, network="unet"):
     """Train a prior on slices of ``volumes`` and write it to ``out``.
 
     Adam with a warm-up and a cosine to zero, gradient norm clipped to 1, an exponential moving average of the
@@ -94,6 +93,9 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
         Names of the training people, for the card.
     callback : callable, optional
         Called with the number of steps done and the averaged prior, every ``interval`` steps.
+    network : str
+        ``"unet"``, or ``"operator"`` for an :class:`~mrilab.neural_operator.OperatorPrior`, which is trained at one
+        voxel size and always told it.
 
     Returns
     -------
@@ -105,7 +107,8 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
     FileExistsError
         If ``out`` is there already: a trained prior is not overwritten.
     ValueError
-        For no volumes, or one smaller than a patch; a batch that cannot be shared; a checkpoint of another run.
+        For no volumes, or one smaller than a patch; a batch that cannot be shared; a checkpoint of another run;
+        an unknown network, or an operator for several voxel sizes.
     FloatingPointError
         If the loss stops being finite; the last good checkpoint stays.
     OSError
@@ -129,16 +132,20 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
         raise ValueError(f"batch: found {batch}, expected a multiple of {ranks} processes times {accumulate} parts")
     if not 0 < steps < math.inf:
         raise ValueError(f"steps: found {steps}, expected a positive number")
-    settings = dict(voxel_sizes=[float(v) for v in voxel_sizes], conditioned=conditioned, widths=list(widths),
-                    steps=steps, batch=batch, patch=patch, learning_rate=learning_rate, seed=seed,
-                    initial=initial and sha256(locate(initial, "prior")))
     torch.manual_seed(seed)
-    prior = Prior(UNet(widths, 3 if conditioned else 1), voxel_sizes, conditioned=conditioned)
+    prior = new_prior(network, tuple(voxel_sizes), widths, conditioned)
+    settings = dict(network=network, voxel_sizes=[float(v) for v in voxel_sizes], conditioned=prior.conditioned,
+                    widths=list(widths), steps=steps, batch=batch, patch=patch, learning_rate=learning_rate, seed=seed,
+                    initial=initial and sha256(locate(initial, "prior")))
+    before = 0                          # steps behind the weights to start from
     if initial:
         source = load_prior(initial)
-        if (source.net.widths, source.conditioned) != (prior.net.widths, conditioned):
-            raise ValueError(f"initial: found a prior with widths {source.net.widths}, conditioned "
-                             f"{source.conditioned}, expected {prior.net.widths}, {conditioned}")
+        found, expected = ((p.net.widths, p.conditioned, type(p.net).__name__) for p in (source, prior))
+        if found != expected:
+            raise ValueError("initial: found a prior with widths {}, conditioned {}, a {}, expected {}, {}, a {}".format(
+                *found, *expected))
+        card = json.loads(locate(initial, "prior").with_suffix(".json").read_text())
+        before = card["steps"] + card.get("steps_before", 0)
         prior.net.load_state_dict(source.net.state_dict())
     prior = prior.to(device, memory_format=torch.channels_last).train()
     ema = AveragedModel(prior, multi_avg_fn=average)
@@ -218,10 +225,11 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
     if not rank:
         curve = [round(piece.mean().item(), 5) for piece in losses.split(REPORT)]
         save_prior(out, ema.module, dict(
-            settings, sigma_data=prior.sigma_data, parameters=sum(p.numel() for p in prior.net.parameters()),
-            people=list(people), seconds=round(seconds), images_per_second=round(batch * steps / seconds, 1),
-            hardware=hardware(device), processes=ranks, torch=torch.__version__,
-            date=datetime.date.today().isoformat(), losses=dict(every=REPORT, mean=curve), validation=history))
+            settings, steps_before=before, sigma_data=prior.sigma_data,
+            parameters=sum(p.numel() for p in prior.net.parameters()), people=list(people), seconds=round(seconds),
+            images_per_second=round(batch * steps / seconds, 1), hardware=hardware(device), processes=ranks,
+            torch=torch.__version__, date=datetime.date.today().isoformat(), losses=dict(every=REPORT, mean=curve),
+            validation=history))
         checkpoint.unlink(missing_ok=True)
     return out
 

@@ -1,0 +1,289 @@
+"""A denoiser in function space: its convolution kernels, its inner grid and its noise are measured in mm.
+
+A U-Net's kernels are lists of pixels: at another voxel size they cover other lengths. Here a slice is taken for
+samples of a function, and the denoiser for an operator on functions, which any pixel size may sample. After
+infinity-Diff (Bond-Taylor and Willcocks, arXiv 2303.18242), in the form Krainovic, Ruschke and Heckel compare with
+(arXiv 2412.18584): kernels on the slice's own grid, interpolated to its pixel size, around a U-shaped network on a
+grid that never changes. They train depthwise kernels of 7 x 7; full ones of 5 x 5 are as fast here and less special.
+
+The noise is a function, too. White noise of standard deviation ``sigma`` per pixel of ``a x b`` mm samples white
+noise of density ``sigma sqrt(a b)``: the same noise on pixels of 2 mm has half the ``sigma`` it has on 1 mm. White
+noise is no function (its variance grows without bound as pixels shrink), so the network sees it through a Gaussian
+of some ``length`` in mm, which makes it a random field with the same covariance on every grid (:func:`random_field`).
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn.functional import conv2d, silu
+
+from .diffusion import Prior, bf16
+from .unet import UNet
+
+INTERPOLATIONS = ("bilinear", "fourier", "zero_padded")
+SIZE = 5                # samples of a kernel along an axis, one training pixel apart
+COARSE = 2.0            # pitch of the inner grid, in training pixels
+TOLERANCE = 0.03        # a voxel size this close to the training one counts as it: matrix sizes are whole numbers
+
+
+def taps(ratio, interpolation="bilinear", size=SIZE):
+    """Matrix that takes a stored kernel, along one axis, to another pixel size.
+
+    A stored kernel is a function known at ``size`` points one training pixel apart, times the training pixel. For
+    smaller pixels that function is interpolated and the weights, kernel times pixel, shrink with the pixel. For
+    larger ones the roles change: the slice is interpolated to where the kernel has its points. In both, a stored
+    weight is spread over the taps of the new grid and keeps its sum, so constants pass as in training.
+
+    Parameters
+    ----------
+    ratio : float
+        Pixel size over training pixel size.
+    interpolation : str
+        ``"bilinear"``; ``"fourier"``, the trigonometric interpolant with the frequencies of the coarser grid;
+        ``"zero_padded"``, no interpolation: the stored weights as they are, with zeros around, or cropped.
+    size : int
+        Odd number of stored points.
+
+    Returns
+    -------
+    Tensor
+        float32 ``(new size, size)``; the new size is odd and covers about the same length.
+
+    Examples
+    --------
+    >>> taps(2.0)
+    tensor([[1.0000, 0.5000, 0.0000, 0.0000, 0.0000],
+            [0.0000, 0.5000, 1.0000, 0.5000, 0.0000],
+            [0.0000, 0.0000, 0.0000, 0.5000, 1.0000]])
+    """
+    if interpolation not in INTERPOLATIONS:
+        raise ValueError(f"interpolation: found {interpolation!r}, expected one of {', '.join(INTERPOLATIONS)}")
+    reach = size // 2
+    spacing = max(ratio, 1.0)                               # of the coarser grid, in training pixels
+    nodes = 2 * math.ceil(reach / spacing - 1e-6) + 1       # of the coarser grid on the kernel
+    half = math.floor(nodes / 2 * spacing / ratio + 1e-6)
+    new, old = torch.arange(-half, half + 1.0)[:, None], torch.arange(-reach, reach + 1.0)
+    if interpolation == "zero_padded":
+        return (new == old).float()
+    distance = (ratio * new - old) / spacing
+    if interpolation == "bilinear":
+        weights = (1 - distance.abs()).clamp(min=0)
+    else:
+        k = torch.arange(1, nodes // 2 + 1)
+        weights = 1 + 2 * torch.cos(2 * torch.pi * k * distance[..., None] / nodes).sum(dim=-1)
+    return weights / weights.sum(dim=0)
+
+
+def resampling(count, pitch, new_count, new_pitch):
+    """Matrix ``(new_count, count)`` that samples a function, given on a centred grid, on another one.
+
+    Both grids have their sample ``n // 2`` at the same place. Lanczos' kernel (a sinc under a sinc of three times
+    its length) passes what the coarser grid can hold; constants are kept.
+
+    Examples
+    --------
+    >>> resampling(4, 1.0, 4, 1.0)
+    tensor([[1., 0., 0., 0.],
+            [0., 1., 0., 0.],
+            [0., 0., 1., 0.],
+            [0., 0., 0., 1.]])
+    """
+    old = (torch.arange(count) - count // 2) * pitch
+    new = (torch.arange(new_count) - new_count // 2) * new_pitch
+    distance = (new[:, None] - old) / max(pitch, new_pitch)
+    weights = torch.where(distance.abs() < 3, torch.sinc(distance) * torch.sinc(distance / 3), 0.0)
+    weights = torch.where(weights.abs() < 1e-6, 0.0, weights)
+    total = weights.sum(dim=1, keepdim=True)
+    return weights / torch.where(total > 0.1, total, torch.inf)         # a point outside of the slice sees nothing
+
+
+def low_pass(x, voxel_size, length=0.0, finest=0.0):
+    """Smooth by a Gaussian of standard deviation ``length``, and drop what pixels of ``finest`` cannot hold (mm).
+
+    Parameters
+    ----------
+    x : Tensor
+        ``(..., height, width)``, real.
+    voxel_size : tuple of float
+        In-plane ``(height, width)``, mm.
+
+    Returns
+    -------
+    Tensor
+        Same shape.
+    """
+    gain = torch.ones((), device=x.device)
+    for axis, d in zip((-2, -1), voxel_size):
+        frequency = torch.fft.fftfreq(x.shape[axis], d, device=x.device)
+        along = torch.exp(-2 * (torch.pi * frequency * length) ** 2) * (frequency.abs() * 2 * finest < 1 + 1e-6)
+        gain = gain * along.reshape([-1, 1] if axis == -2 else [-1])
+    return torch.fft.ifft2(torch.fft.fft2(x) * gain).real
+
+
+def random_field(shape, voxel_size, length, generator=None):
+    """White noise of unit density, seen through a Gaussian of standard deviation ``length``, on a grid.
+
+    Its covariance at distance ``r`` mm is ``exp(-r^2 / (4 length^2)) / (4 pi length^2)`` on every grid whose pixels
+    are not much larger than ``length``. With length zero it is the noise of a measurement: independent pixels of
+    standard deviation ``1 / sqrt(pixel area)``.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(..., height, width)``.
+    voxel_size : tuple of float
+        In-plane ``(height, width)``, mm.
+    length : float
+        In mm.
+
+    Examples
+    --------
+    >>> field = random_field((64, 64), (2, 2), length=3, generator=torch.Generator().manual_seed(0))
+    >>> round((field.var() * 4 * torch.pi * 3**2).item(), 1)
+    0.8
+    """
+    white = torch.randn(shape, generator=generator) / math.sqrt(voxel_size[0] * voxel_size[1])
+    return low_pass(white, voxel_size, length)
+
+
+class KernelBlock(nn.Module):
+    """The U-Net's residual block (:class:`mrilab.unet.Block`) with kernels in mm."""
+
+    def __init__(self, channels, embedding):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, SIZE)
+        self.conv2 = nn.Conv2d(channels, channels, SIZE)
+        self.modulate = nn.Linear(embedding, 2 * channels)
+        for p in (self.conv2.weight, self.modulate.weight, self.modulate.bias):
+            nn.init.zeros_(p)
+
+    def forward(self, x, embedding, matrices):
+        scale, shift = self.modulate(embedding)[:, :, None, None].chunk(2, dim=1)
+        h = convolve(silu(x), self.conv1, matrices)
+        return x + convolve(silu(h * (1 + scale) + shift), self.conv2, matrices)
+
+
+def convolve(x, layer, matrices=None):
+    """A layer's kernel, interpolated by one matrix of :func:`taps` for each axis, on a slice with zeros around."""
+    weight = layer.weight
+    if matrices is not None:
+        weight = matrices[0] @ weight.float() @ matrices[1].T
+    return conv2d(x, weight, layer.bias, padding=(weight.shape[-2] // 2, weight.shape[-1] // 2))
+
+
+class NeuralOperator(nn.Module):
+    """The plain U-Net with its first level as kernels in mm and the others on a grid of fixed pitch.
+
+    Parameters
+    ----------
+    voxel_size : float
+        In-plane size of the training pixels, mm.
+    widths : tuple of int
+        Channels on the slice's grid, and of the inner U-Net, whose grid has :data:`COARSE` training pixels.
+
+    Examples
+    --------
+    >>> net = NeuralOperator(1.0, (8, 8, 16))
+    >>> net(torch.zeros(3, 2, 17, 30), torch.zeros(3, 1), (1.5, 3.0)).shape
+    torch.Size([3, 2, 17, 30])
+    """
+
+    def __init__(self, voxel_size, widths=(32, 32, 64, 128, 128)):
+        super().__init__()
+        self.voxel_size = voxel_size
+        self.widths = tuple(widths)
+        width = widths[0]
+        self.inner = UNet(widths[1:], channels=width)
+        embedding = 4 * widths[1]
+        self.first = nn.Conv2d(2, width, SIZE)
+        self.down = KernelBlock(width, embedding)
+        self.up = KernelBlock(width, embedding)
+        self.last = nn.Conv2d(width, 2, SIZE)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x, condition, voxel_size, interpolation="bilinear"):
+        ratios = [d / self.voxel_size for d in voxel_size]
+        matrices = None
+        if max(abs(r - 1) for r in ratios) > TOLERANCE:
+            matrices = [taps(r, interpolation).to(x.device) for r in ratios]
+        multiple = 2 ** (len(self.widths) - 2)
+        to, back = [], []
+        for n, r in zip(x.shape[-2:], ratios if matrices else (1.0, 1.0)):
+            m = multiple * math.ceil(n * r / (COARSE * multiple) - 1e-3)
+            to.append(resampling(n, r, m, COARSE).to(x.device))
+            back.append(resampling(m, COARSE, n, r).to(x.device))
+
+        embedding = self.inner.encode(condition)
+        x = self.down(convolve(x, self.first, matrices), embedding, matrices)
+        coarse = self.inner((to[0] @ x @ to[1].T).contiguous(memory_format=torch.channels_last), condition)
+        x = x + (back[0] @ coarse @ back[1].T).contiguous(memory_format=torch.channels_last)
+        return convolve(silu(self.up(x, embedding, matrices)), self.last, matrices)
+
+
+class OperatorPrior(Prior):
+    """A prior in function space: ``denoise`` and ``sample`` as for :class:`~mrilab.diffusion.Prior`.
+
+    ``denoise(slices, sigma, voxel_size)`` needs the voxel size. ``sigma`` is what it always is, the standard
+    deviation of white noise per pixel of the given slices; the network is told the standard deviation this noise
+    has on the training pixels, ``sigma sqrt(dy dx) / d``. So at twice the voxel size a solver passes its own
+    ``sigma`` and the operator takes it for ``2 sigma``.
+
+    On pixels smaller than the training ones a slice has frequencies of which the prior knows nothing. The network
+    does not see them; they are kept in the proportion in which their energy exceeds that of the noise (James and
+    Stein's estimate).
+
+    Parameters
+    ----------
+    widths : tuple of int
+    voxel_sizes : tuple of float
+        Training voxel size in mm, twice: an operator has one.
+    length : float, optional
+        Standard deviation in mm of the Gaussian through which the network sees slice and noise; half a training
+        pixel if not given.
+    interpolation : str
+        Of the kernels, see :func:`taps`; may be set at any time.
+
+    Raises
+    ------
+    ValueError
+        For a range of voxel sizes, or an unknown interpolation.
+
+    Examples
+    --------
+    >>> prior = OperatorPrior((4, 4, 8), (1, 1), interpolation="fourier")
+    >>> prior.denoise(torch.zeros(1, 2, 21, 30), sigma=0.1, voxel_size=(2, 1.5)).shape
+    torch.Size([1, 2, 21, 30])
+    """
+
+    def __init__(self, widths=(32, 32, 64, 128, 128), voxel_sizes=(1, 1), sigma_data=0.3, length=None,
+                 interpolation="bilinear"):
+        if voxel_sizes[0] != voxel_sizes[1] or not voxel_sizes[0] > 0:
+            raise ValueError(f"voxel_sizes: found {tuple(voxel_sizes)}, expected one size, twice: an operator is "
+                             "trained at one")
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation: found {interpolation!r}, expected one of {', '.join(INTERPOLATIONS)}")
+        super().__init__(NeuralOperator(voxel_sizes[0], widths), voxel_sizes, sigma_data, conditioned=True)
+        self.length = voxel_sizes[0] / 2 if length is None else length
+        self.interpolation = interpolation
+
+    def forward(self, x, sigma, voxel_size):
+        """``D(x; sigma)``; ``voxel_size`` is ``(slices, 2)``, the same for all slices up to a training pixel."""
+        size, d = voxel_size[0].tolist(), self.net.voxel_size
+        sigma = sigma.reshape(-1, 1, 1, 1).to(x.dtype)
+        s = sigma * math.sqrt(size[0] * size[1]) / d
+        total = (s**2 + self.sigma_data**2).sqrt()
+        known = low_pass(x, size, finest=d) if min(size) < (1 - TOLERANCE) * d else x
+        state = low_pass(known, size, self.length) / total
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=bf16(x.device)):
+            f = self.net(state.contiguous(memory_format=torch.channels_last), (s.log() / 4).reshape(-1, 1), size,
+                         self.interpolation)
+        clean = self.sigma_data**2 / total**2 * known + s * self.sigma_data / total * f.float()
+        return clean if known is x else clean + beyond(x - known, sigma, min(1, size[0] / d) * min(1, size[1] / d))
+
+
+def beyond(x, sigma, share):
+    """What a slice has beyond the prior's frequencies, shrunk: ``share`` of all frequencies are the prior's."""
+    noise = (1 - share) * sigma**2 * x[0].numel()
+    return (1 - noise / x.square().sum(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)).clamp(min=0) * x
