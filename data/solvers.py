@@ -33,7 +33,7 @@ PRIOR = HERE / "priors" / "diverse.safetensors"
 WIDTH = {1: 20, 2: 24}                                  # of the block of the readout, in voxels
 SEARCH = {                                              # logarithmic ranges, or choices
     "fast": dict(weight=(0.1, 1.0), sigma=((0.05, 0.3), (0.002, 0.02)), slab=[1]),
-    "paper": dict(weight=(0.003, 0.3), learning_rate=(0.003, 0.1), power=[0.5, 1.0],
+    "paper": dict(weight=(0.001, 0.1), learning_rate=(0.005, 0.1), power=[0.5, 1.0],
                   schedule=["uniform", "descending", "bounded"]),
 }
 ABLATIONS = (

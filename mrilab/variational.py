@@ -109,7 +109,7 @@ def denoised_average(x, prior, sigma, voxel_size, planes=tuple(PLANES), fraction
 
 
 def score_matching_gradient(x, prior, sigma, voxel_size, planes=tuple(PLANES), fraction=1.0, generator=None,
-                            slices=None, slab=1, power=1.0):
+                            slices=None, slab=1, power=1.0, batch_pixels=2**18):
     """Unbiased estimate of the gradient of the paper's regulariser, differentiated through the network.
 
     For slices ``s`` of the volume, with white noise ``eps``,
@@ -125,6 +125,8 @@ def score_matching_gradient(x, prior, sigma, voxel_size, planes=tuple(PLANES), f
         Called without arguments for the noise level of each slab.
     power : float
         ``p`` of the paper.
+    batch_pixels : int
+        Slices go through the network and back in batches of about this many pixels, which bounds the memory.
 
     Returns
     -------
@@ -137,20 +139,20 @@ def score_matching_gradient(x, prior, sigma, voxel_size, planes=tuple(PLANES), f
         stack = x.movedim(axis, 0)
         in_plane = torch.tensor([[d for a, d in enumerate(voxel_size) if a != axis]], device=x.device)
         slabs, scale = draw_slices(len(stack), fraction, slices, slab, generator)
-        for slab_numbers in slabs:                          # one at a time, which bounds the memory of the graph
-            drawn = slab_numbers.to(x.device)
-            level = torch.full((len(drawn),), sigma(), device=x.device)
-            clean = to_channels(stack[drawn]).detach().requires_grad_()
+        drawn = torch.cat(slabs).to(x.device)
+        level = torch.cat([torch.full((len(s),), sigma()) for s in slabs]).to(x.device)
+        count = max(1, batch_pixels // stack[0].numel())                # bounds the memory of the graph
+        for some, s in zip(drawn.split(count), level.split(count)):
+            clean = to_channels(stack[some]).detach().requires_grad_()
             noise = torch.randn(clean.shape, generator=generator).to(x.device)
             with torch.enable_grad():
-                noisy = clean + level.reshape(-1, 1, 1, 1) * noise
-                change = prior(noisy, level, in_plane.expand(len(drawn), 2)) - clean
-                weight = level ** (power - 2) * scale / (len(stack) * len(planes))
-                term = (weight * change.square().sum(dim=(1, 2, 3)) / change[0, 0].numel()).sum()
+                change = prior(clean + s.reshape(-1, 1, 1, 1) * noise, s, in_plane.expand(len(some), 2)) - clean
+                weight = s ** (power - 2) * scale / (len(stack) * len(planes))
+                term = (weight * change.square().sum(dim=(1, 2, 3)) / stack[0].numel()).sum()
                 slope, = torch.autograd.grad(term, clean)
-            gradient.movedim(axis, 0)[drawn] += to_complex(slope)
+            gradient.movedim(axis, 0)[some] += to_complex(slope)
             value += term.item()
-            evaluations += len(drawn)
+        evaluations += len(drawn)
     return gradient, value, evaluations
 
 
