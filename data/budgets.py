@@ -1,0 +1,93 @@
+"""Quality against network evaluations: the variational solver and four posterior samplers, tuned with equal effort.
+
+    python data/budgets.py        # writes data/results/budgets.json; half an hour on one core
+
+2 mm, R = 8, eight coils, noise 0.01, the middle 32 voxels of the readout. A budget is a number of slices pushed through
+the network on the test head. Each method is tuned on the validation slab, six settings at the number of steps of two of
+the budgets, and runs on the test head at each budget with the best setting of the nearer one. Finished rows stay, so an
+interrupted run goes on.
+"""
+
+import datetime
+import itertools
+import json
+import math
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mrilab.datasets import fetch
+from mrilab.diffusion import load_prior
+from mrilab.experiments import commit, simulated
+from mrilab.methods import reconstruct
+from mrilab.metrics import psnr, ssim
+from mrilab.training import hardware
+from mrilab.volumes import PLANES, atomic_path
+
+RESULT = Path(__file__).parent / "results" / "budgets.json"
+VOLUMES = {"tune": "colin27_ch2_slab", "test": "qtim_MRHead"}
+BUDGETS = (1000, 2500, 5000, 10000, 20000)
+TUNED_AT = (1000, 5000)
+
+
+def grid(**choices):
+    """All combinations."""
+    return [dict(zip(choices, values)) for values in itertools.product(*choices.values())]
+
+
+FIRST = ((0.1, 0.01), (0.3, 0.01), (1.0, 0.01))             # noise levels: the samplers' first one is searched
+SETTINGS = {
+    "variational": grid(weight=(0.2, 0.35, 0.6), fraction=(1 / 3, 1.0)),
+    "dds": grid(sigma=FIRST, eta=(0.85, 1.0)),
+    "diffusion_mbir": grid(sigma=FIRST, tv=(0.0003, 0.001)),
+    "tpdm": grid(sigma=FIRST, eta=(0.85, 1.0), planes=(("axial", "sagittal"),)),
+    "iscs": grid(sigma=FIRST, gamma=(None, 10.0)),
+}
+
+
+def with_steps(method, setting, budget, shape):
+    """The setting with the number of steps that uses up a budget on a volume of this shape."""
+    planes = setting.get("planes", tuple(PLANES) if method == "variational" else ("axial",))
+    slices = sum(shape[PLANES[p]] for p in planes)
+    per_step = slices * setting["fraction"] if method == "variational" else slices / len(planes)
+    return setting | {"iterations" if method == "variational" else "steps": max(1, round(budget / per_step))}
+
+
+def nearer(budget):
+    return min(TUNED_AT, key=lambda b: abs(math.log(b / budget)))
+
+
+if __name__ == "__main__":
+    prior = load_prior("diverse")
+    weights = json.loads(fetch("diverse").with_suffix(".json").read_text())["sha256"]
+    scans = {role: simulated(volume, 2, 8, (-16, 16), 0, 8, 0.01) for role, volume in VOLUMES.items()}
+    whole, shape = {"rows": []}, scans["test"][1].shape
+    if RESULT.exists():
+        whole = json.loads(RESULT.read_text())
+    rows = [row for row in whole["rows"] if row["weights"] == weights]
+
+    def measure(role, method, budget, setting):
+        """A row, new or found."""
+        setting = with_steps(method, setting, budget, shape)
+        key = json.loads(json.dumps(dict(role=role, method=method, budget=budget, setting=setting)))
+        for row in rows:
+            if all(row[name] == value for name, value in key.items()):
+                return row
+        acquisition, truth = scans[role]
+        result = reconstruct(method, acquisition, prior, **setting)
+        rows.append(key | dict(
+            psnr=psnr(result.image, truth), ssim=ssim(result.image, truth), seconds=round(result.seconds, 1),
+            network_evaluations=result.network_evaluations, operator_applications=result.operator_applications,
+            misfit=result.misfit, weights=weights))
+        whole.update(hardware=hardware(), commit=commit(), date=datetime.date.today().isoformat(), volumes=VOLUMES,
+                     voxel_size=2, acceleration=8, shape=list(shape), rows=rows)
+        with atomic_path(RESULT) as temporary:
+            temporary.write_text(json.dumps(whole, indent=1) + "\n")
+        return rows[-1]
+
+    trials = [(b, method) for b in TUNED_AT for method in SETTINGS]
+    best = {(b, method): max(SETTINGS[method], key=lambda s: measure("tune", method, b, s)["psnr"])     # noqa: B023
+            for b, method in tqdm(trials, desc="tuning")}
+    for budget, method in tqdm(list(itertools.product(BUDGETS, SETTINGS)), desc="test"):
+        row = measure("test", method, budget, best[nearer(budget), method])
+        tqdm.write(f"{method:15s} {row['network_evaluations']:6d} {row['psnr']:.2f} dB {row['seconds']:5.0f} s")
