@@ -3,8 +3,9 @@
     python data/cost.py        # writes data/results/cost.json
 
 Steps: the snapshots that `train_priors.py` leaves in `runs/`, of one run each, so the learning rate of the early
-ones had not come down yet. People: the small network of chapter 6 on heads at 2 mm, trained for each choice of one,
-two or three of the training people with the same steps. PSNR at sigma = 0.1, averaged over the three planes.
+ones had not come down yet; a second round counts on from the first. People: the small network of chapter 6 on heads at
+2 mm, trained for each choice of one, two or three of the training people with the same steps. PSNR at sigma = 0.1,
+averaged over the three planes. What the file already holds of snapshots and trainings that are gone is kept.
 """
 
 import datetime
@@ -42,9 +43,9 @@ def against_steps(planes):
     for name in PRIORS:
         card = json.loads((RUNS / f"{name}.json").read_text())
         for path in (RUNS / name).glob("*.safetensors"):
-            step, prior = int(path.stem), load_prior(path)
+            step, prior = card.get("steps_before", 0) + int(path.stem), load_prior(path)
             images = step * card["batch"]
-            yield dict(prior=name, step=step, images=images, seconds=card["seconds"] * step // card["steps"],
+            yield dict(prior=name, step=step, images=images,
                        teraflop=round(images * flops(prior, card["patch"]) / 1e12, 1), psnr=table(prior, planes))
 
 
@@ -64,9 +65,12 @@ if __name__ == "__main__":
     RUNS.mkdir(exist_ok=True)
     head = load_volume("qtim_MRHead")
     planes = {d: list(slices_of(head, d)) for d in VOXEL_SIZES}
-    people = list(against_people({d: planes[d] for d in (2, 3)}))
-    steps = sorted(against_steps(planes), key=lambda row: (row["prior"], row["step"]))
+    path = RESULTS / "cost.json"
+    before = json.loads(path.read_text()) if path.exists() else dict(people=None, steps=[])
+    people = before["people"] or list(against_people({d: planes[d] for d in (2, 3)}))
+    rows = {(row["prior"], row["step"]): row for row in [*before["steps"], *against_steps(planes)]}
+    steps = [rows[key] for key in sorted(rows)]
     results = dict(hardware=hardware(), date=datetime.date.today().isoformat(), volume="qtim_MRHead", sigma=SIGMA,
                    small=SMALL, people=people, steps=steps)
-    with atomic_path(RESULTS / "cost.json") as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(results, indent=1) + "\n")
