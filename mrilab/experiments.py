@@ -23,7 +23,8 @@ from tqdm import tqdm
 from .methods import METHODS, reconstruct
 from .sweeps import JOB, file_name, name
 
-MEASURED = ("psnr", "psnr_head", "ssim", "seconds", "network_evaluations", "operator_applications", "misfit")
+MEASURED = ("psnr", "psnr_head", "psnr_slabs", "ssim", "seconds", "network_evaluations", "operator_applications",
+            "misfit")
 COLUMNS = (*JOB, *MEASURED, "hardware", "commit", "date")
 NUMBERS = ("voxel_size", "acceleration", "slab", "seed", "coils", "noise", "settings", *MEASURED)     # JSON in a CSV
 
@@ -59,7 +60,8 @@ def compute(job, methods=METHODS, device="cpu", keep_slices=0):
     Returns
     -------
     dict
-        The job with what was measured (``MEASURED``), and ``slices`` (:func:`pack_slices`) if wanted.
+        The job with what was measured (``MEASURED``: the whole image, the head, and slabs of it, which the intervals
+        need), and ``slices`` (:func:`pack_slices`) if wanted.
     """
     from . import metrics
     from .diffusion import load_prior
@@ -74,13 +76,32 @@ def compute(job, methods=METHODS, device="cpu", keep_slices=0):
     image = result.image.cpu()
     record = job | {
         "psnr": metrics.psnr(image, truth), "psnr_head": metrics.psnr(image, truth, metrics.head_mask(truth)),
-        "ssim": metrics.ssim(image, truth), "seconds": result.seconds, "misfit": result.misfit,
+        "psnr_slabs": psnr_slabs(image, truth), "ssim": metrics.ssim(image, truth), "seconds": result.seconds,
         "network_evaluations": result.network_evaluations, "operator_applications": result.operator_applications,
+        "misfit": result.misfit,
         "hardware": hardware(device), "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     if keep_slices:
         record["slices"] = pack_slices(image, truth, result.voxel_size, keep_slices)
     return record
+
+
+def psnr_slabs(image, truth, count=4):
+    """PSNR in slabs of equal height along z, all with the range of the whole truth.
+
+    Examples
+    --------
+    >>> import torch
+    >>> truth, error = torch.ones(8, 5, 5), torch.tensor([0.1, 0.1, 0.01, 0.01])
+    >>> [round(v) for v in psnr_slabs(truth + error.repeat_interleave(2)[:, None, None], truth)]
+    [20, 20, 40, 40]
+    """
+    import torch
+
+    from .metrics import psnr
+
+    slab = torch.arange(len(truth)) * count // len(truth)
+    return [psnr(image, truth, (slab == i)[:, None, None].expand(truth.shape)) for i in slab.unique()]
 
 
 def pack_slices(image, truth, voxel_size, side):
@@ -291,8 +312,8 @@ def summarise(rows, a, b, metric="psnr", confidence=0.95, resamples=4000, seed=0
     """Mean difference ``a - b`` between two methods in each cell, with a bootstrap interval.
 
     Both methods saw the same data for each seed and slab, so the differences are paired; pairs are drawn with
-    replacement (percentile bootstrap, Efron 1979). With few pairs the interval is too narrow: of normal
-    differences, six pairs at 95 % cover the mean in about 86 % of the cases.
+    replacement (percentile bootstrap). With few pairs the interval is too narrow: of normal differences, three pairs
+    at 95 % cover the mean in about 73 % of the cases, six in 85 %, twelve in 92 %.
 
     Parameters
     ----------
@@ -301,7 +322,7 @@ def summarise(rows, a, b, metric="psnr", confidence=0.95, resamples=4000, seed=0
     a, b : str
         Labels.
     metric : str
-        One of ``MEASURED``.
+        One of ``MEASURED``; with ``psnr_slabs`` each job brings a difference for each of its slabs.
     confidence : float
     resamples, seed : int
 
@@ -335,7 +356,7 @@ def summarise(rows, a, b, metric="psnr", confidence=0.95, resamples=4000, seed=0
             cells.setdefault(cell, {}).setdefault(pair, {})[row["label"]] = row[metric]
     found, generator = [], np.random.default_rng(seed)
     for cell, pairs in cells.items():
-        differences = np.array([pair[a] - pair[b] for pair in pairs.values() if len(pair) == 2])
+        differences = np.array([np.subtract(pair[a], pair[b]) for pair in pairs.values() if len(pair) == 2]).ravel()
         if not len(differences):
             continue
         low = high = math.nan

@@ -1,6 +1,7 @@
 """The comparison: tables, runs that are killed, failures, rows. The methods are fakes that count their calls."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -315,6 +316,9 @@ def test_measured_values_are_those_of_the_method(tmp_path):
     assert row["psnr"] == pytest.approx(metrics.psnr(result.image, truth), abs=1e-3)
     assert row["psnr_head"] == pytest.approx(metrics.psnr(result.image, truth, metrics.head_mask(truth)), abs=1e-3)
     assert row["ssim"] == pytest.approx(metrics.ssim(result.image, truth), abs=1e-4)
+    end = math.ceil(len(truth) / 4)                 # the first slab, by hand, with the whole truth's range
+    error = (result.image.abs() - truth.abs())[:end].square().mean()
+    assert row["psnr_slabs"][0] == pytest.approx(10 * math.log10(truth.abs().max() ** 2 / error), abs=1e-2)
     assert row["operator_applications"] == result.operator_applications and row["prior_sha256"] is None
 
 
@@ -342,6 +346,15 @@ def test_interval_covers_a_known_difference():
     assert np.mean([cell["low"] > 0 for cell in cells]) > 0.95
     again = experiments.summarise(rows_of(truth, 0.2, np.random.default_rng(0)), "new", "old")
     assert again == cells
+
+
+def test_slabs_are_pairs_of_their_own():
+    rows = rows_of([1.0], 0.0, np.random.default_rng(0))
+    for row in rows:
+        row["psnr_slabs"] = [row["psnr"], row["psnr"] + (row["label"] == "new")]
+    (cell,) = experiments.summarise(rows, "new", "old", metric="psnr_slabs")
+    assert cell["pairs"] == 16 and cell["difference"] == pytest.approx(1.5)
+    assert 1 < cell["low"] < 1.5 < cell["high"] < 2
 
 
 def test_summary_of_rows_that_have_no_pair():
