@@ -10,10 +10,14 @@ import pytest
 import torch
 
 from mrilab import sampling, widgets
+from mrilab.classical import cg_sense
 from mrilab.diffusion import Prior, load_prior
+from mrilab.experiments import pack_slices, unpack_slices
 from mrilab.fourier import fft3c, resize_centred
-from mrilab.metrics import psnr
+from mrilab.metrics import psnr, ssim
+from mrilab.simulate import head_phantom, simulate_acquisition
 from mrilab.unet import UNet
+from mrilab.variational import reconstruct
 from mrilab.volumes import Volume
 
 FOLDER = Path(widgets.__file__).parent
@@ -49,6 +53,7 @@ NAN = volume.clone().fill_(float("nan"))
 
 
 DIVERSE = {"diverse": load_prior("diverse")}
+ROW = dict(method="a", voxel_size=2, acceleration=4, psnr=20.0, ssim=0.5, image=image, truth=image)
 
 
 @pytest.mark.parametrize("make, message", [
@@ -71,6 +76,14 @@ DIVERSE = {"diverse": load_prior("diverse")}
     (lambda: widgets.IterationPlayer({"a": [image]}, (1, 1)), "truth: found None, expected an image, or the PSNR"),
     (lambda: widgets.IterationPlayer({"a": [image]}, (1, 1), quality={"a": [1, 2]}), "quality: found {'a': 2} numbers"),
     (lambda: widgets.NetworkLab(image[0], (1, 1)), "found shape .* expected 2 dimensions"),
+    (lambda: widgets.ComparisonDashboard([]), "rows: found 0 without image and truth, expected at least one with them"),
+    (lambda: widgets.ComparisonDashboard([ROW | {"psnr": None}]), r"rows\[0\]: found no psnr"),
+    (lambda: widgets.ComparisonDashboard([ROW, ROW | {"ssim": NAN[0, 0, 0]}]), r"rows\[1\]\['ssim'\]: found nan"),
+    (lambda: widgets.ComparisonDashboard([ROW | {"image": NAN[0]}]), r"rows\[0\]\['image'\]: found NaN"),
+    (lambda: widgets.ComparisonDashboard([ROW | {"image": image[1:]}]), r"rows\[0\]: found shapes .* expected one"),
+    (lambda: widgets.ComparisonDashboard([ROW | {"truth": None}]), r"rows\[0\]: found image alone, expected both"),
+    (lambda: widgets.ComparisonDashboard([ROW | {"voxel_size": (1, 1)}]), r"rows\[0\]\['voxel_size'\]: found"),
+    (lambda: widgets.ComparisonDashboard([ROW], plane="oblique"), "plane: found 'oblique', expected one of axial"),
 ])
 def test_refuses_in_words(make, message):
     with pytest.raises(ValueError, match=message):
@@ -118,6 +131,48 @@ def test_iteration_player_measures_quality():
     assert given.meta["quality"] == {"a": [10, 20]} and not given.meta["truth"]
 
 
+@pytest.mark.filterwarnings("ignore:voxel size")
+def test_dashboard_holds_what_was_measured_and_no_more():
+    rows = []
+    for size, rate in ((8, 4), (8, 8), (12, 4)):
+        acq, truth = simulate_acquisition(head_phantom((size,) * 3), rate)
+        results = {("CG-SENSE", None): cg_sense(acq, progress=False).image}
+        if size == 12:
+            results["variational", "diverse"] = reconstruct(acq, DIVERSE["diverse"], iterations=2, progress=False).image
+        middle = len(truth) // 2
+        rows += [dict(method=method, prior=prior, voxel_size=size, acceleration=rate, psnr=psnr(x, truth),
+                      ssim=ssim(x, truth), image=x[middle], truth=truth[middle])
+                 for (method, prior), x in results.items()]
+    board = widgets.ComparisonDashboard(rows)
+    meta = board.meta
+    assert [(c["size"], c["rate"]) for c in meta["columns"]] == [("8 mm", 4), ("8 mm", 8), ("12 mm", 4)]
+    assert meta["methods"] == [{"name": "CG-SENSE", "prior": ""}, {"name": "variational", "prior": "diverse"}]
+    assert [(c["method"], c["column"]) for c in meta["cells"]] == [(0, 0), (0, 1), (0, 2), (1, 2)]
+    assert [c["psnr"] for c in meta["cells"]] == [row["psnr"] for row in rows]
+    assert {meta["cells"][i]["column"] for i in meta["start"]} == {2}               # the column with two of them
+    assert meta["cells"][2]["truth"] == meta["cells"][3]["truth"]                   # stored once
+    ends = np.cumsum([np.prod(s["shape"]) for s in meta["slices"]])
+    slices = np.split(grey(board, unpacked(board)), ends[:-1])
+    for cell, row in zip(meta["cells"], rows):
+        clipped = row["image"].abs().clamp(max=meta["high"]).flatten().numpy()
+        assert np.abs(slices[cell["image"]] - clipped).max() < 0.51 * meta["high"] / 255
+
+
+def test_dashboard_takes_experiments():
+    """Seeds are averaged, labels tell settings apart, slices are cut to what all show."""
+    rows = []
+    for size, label, quality in ((1.0, "fast", 30), (1.0, "fast", 32), (1.0, "paper", 27), (2.0, "fast", 33)):
+        truth = torch.rand(6, 24, 20, generator=generator)
+        packed = pack_slices(0.9 * truth, truth, (size,) * 3, 100)
+        rows.append(dict(label=label, method="variational", representation="voxel", prior="diverse", voxel_size=size,
+                         acceleration=8, psnr=quality, ssim=0.9) | unpack_slices(packed, "axial"))
+    meta = widgets.ComparisonDashboard(rows).meta
+    assert [(meta["methods"][c["method"]]["name"], meta["columns"][c["column"]]["size"], c["psnr"], c["count"])
+            for c in meta["cells"]] == [("fast", "1 mm", 31, 2), ("paper", "1 mm", 27, 1), ("fast", "2 mm", 33, 1)]
+    shapes = [meta["slices"][c["truth"]]["shape"] for c in meta["cells"]]
+    assert shapes == [[24, 20], [24, 20], [12, 10]]         # 24 x 20 mm of each
+
+
 def test_kernel_answers_the_network_lab(monkeypatch):
     lab, sent = widgets.NetworkLab(image, (1, 1)), []
     monkeypatch.setattr(lab, "send", lambda content, buffers=None: sent.append((content, buffers)))
@@ -153,6 +208,12 @@ for (let i = 0; i < 30; i++) {
 const pair = ({ re, im }) => [[...re], [...im]];
 console.log(JSON.stringify({ k: pair(k), c: pair(c), back: pair(back), ms: Math.min(...times) }));
 """
+
+
+def test_page_says_when_data_end_early():
+    script = (FOLDER / "core.js").read_text() + "reader(new Uint8Array(5))(6);"
+    run = subprocess.run(["node", "--input-type=module", "-e", script], capture_output=True, text=True)
+    assert "Its data end early: found 5 bytes" in run.stderr
 
 
 @pytest.mark.parametrize("shape, new", [

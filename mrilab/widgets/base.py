@@ -86,7 +86,7 @@ def check_images(images, name, dims, axes):
         raise ValueError(f"{name}: found {images!r:.60}, expected a dict of at least one named array")
     arrays = {}
     for key, image in images.items():
-        image = torch.as_tensor(image).detach().cpu()
+        image = torch.as_tensor(np.array(image) if isinstance(image, np.ndarray) else image).detach().cpu()
         image = (image.abs() if image.is_complex() else image).float().numpy()
         if image.ndim != dims or 0 in image.shape:
             raise ValueError(f"{name}[{key!r}]: found shape {image.shape}, expected {dims} dimensions {axes}")

@@ -67,8 +67,8 @@ class ComparisonDashboard(Widget):
             entries.append(entry)
             for row in [row for row in repeats if row["images"]][:1]:
                 entry |= {part: store(image, row["spacing"]) for part, image in row["images"].items()}
-        low, high = grey_range([image for _, image, _ in slices.values()])
         self._slices = list(slices.values())
+        low, high = grey_range([self._slices[entry["truth"]][1] for entry in entries if "truth" in entry])
         meta = {"methods": [{"name": name, "prior": prior} for name, prior in methods],
                 "columns": [{"size": describe(size), "rate": rate} for size, rate in columns], "cells": entries,
                 "slices": [{"shape": list(image.shape), "spacing": spacing} for _, image, spacing in self._slices],
