@@ -142,8 +142,8 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
         source = load_prior(initial)
         found, expected = ((p.net.widths, p.conditioned, type(p.net).__name__) for p in (source, prior))
         if found != expected:
-            raise ValueError("initial: found a prior with widths {}, conditioned {}, a {}, expected {}, {}, a {}".format(
-                *found, *expected))
+            raise ValueError(f"initial: found a prior with widths {found[0]}, conditioned {found[1]}, a {found[2]}, "
+                             f"expected {expected[0]}, {expected[1]}, a {expected[2]}")
         card = json.loads(locate(initial, "prior").with_suffix(".json").read_text())
         before = card["steps"] + card.get("steps_before", 0)
         prior.net.load_state_dict(source.net.state_dict())
