@@ -54,10 +54,6 @@ def with_steps(method, setting, budget, shape):
     return setting | {"iterations" if method == "variational" else "steps": max(1, round(budget / per_step))}
 
 
-def nearer(budget):
-    return min(TUNED_AT, key=lambda b: abs(math.log(b / budget)))
-
-
 if __name__ == "__main__":
     prior = load_prior("diverse")
     weights = json.loads(fetch("diverse").with_suffix(".json").read_text())["sha256"]
@@ -88,9 +84,11 @@ if __name__ == "__main__":
             temporary.write_text(json.dumps(whole, indent=1) + "\n")
         return rows[-1]
 
-    trials = [(b, method) for b in TUNED_AT for method in SETTINGS]
-    best = {(b, method): max(SETTINGS[method], key=lambda s: measure("tune", method, b, s)["psnr"])     # noqa: B023
-            for b, method in tqdm(trials, desc="tuning")}
-    for budget, method in tqdm(list(itertools.product(BUDGETS, SETTINGS)), desc="test"):
-        row = measure("test", method, budget, best[nearer(budget), method])
+    best = {}
+    for budget, method in tqdm(list(itertools.product(BUDGETS, SETTINGS))):
+        tuned = min(TUNED_AT, key=lambda b: abs(math.log(b / budget)))
+        if (tuned, method) not in best:
+            trials = [measure("tune", method, tuned, s)["psnr"] for s in SETTINGS[method]]
+            best[tuned, method] = SETTINGS[method][trials.index(max(trials))]
+        row = measure("test", method, budget, best[tuned, method])
         tqdm.write(f"{method:15s} {row['network_evaluations']:6d} {row['psnr']:.2f} dB {row['seconds']:5.0f} s")
