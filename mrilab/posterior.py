@@ -15,13 +15,13 @@ mean of what the data leave possible, and ``eps = (x - image) / now`` the exact 
 posterior mean, for every eta. The scatter is right for eta = 0 and many steps, and somewhat small for larger eta. This
 is the default (``gamma=None``), with the prior's ``sigma_data`` for tau: for real slices a rough guess.
 
-DDS itself has a fixed ``rho = 1 / gamma`` and ``eps = (x - clean) / now``; so have the others after it. The measurement
-then counts anew at each step, and the mean leans towards the data, the more so the larger gamma. Any number given for
-``gamma`` chooses this rule. Chapter 8 and the tests show both against a closed form.
+DDS itself has a fixed ``rho = 1 / gamma`` and ``eps = (x - clean) / now``. The measurement then counts anew in each
+step, and the mean leans towards the data, the more so the larger gamma. Any number given for ``gamma`` chooses this
+rule. Chapter 8 and the tests show both against a closed form.
 
 What else differs from the papers: they take discrete DDPM or variance-exploding steps, mostly of real images. Here
 noise levels are continuous and fall geometrically, images are complex, coils are many, and the walk starts from least
-squares plus noise of the first level, as that of ISCS does. A large first level forgets the start.
+squares plus noise of the first level, as that of ISCS does. A large first level forgets most of the start.
 """
 
 import functools
@@ -40,8 +40,8 @@ def dds(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3.0, 0.01), 
         progress=True, callback=None):
     """Decomposed diffusion sampler (Chung, Lee and Ye, arXiv 2303.05754), one plane.
 
-    Every slice of the plane is denoised in every step. eta and the number of conjugate-gradient steps are the paper's,
-    who take 19 to 99 steps.
+    Every slice of the plane is denoised in every step. Steps, eta and conjugate-gradient steps are by default those of
+    the authors' scripts.
 
     Parameters
     ----------
@@ -94,15 +94,16 @@ def dds(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3.0, 0.01), 
 
 
 def diffusion_mbir(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3.0, 0.01), gamma=None, eta=0.85,
-                   cg_iterations=5, tv=0.005, progress=True, callback=None):
+                   cg_iterations=5, tv=0.001, progress=True, callback=None):
     """DiffusionMBIR (Chung et al., arXiv 2211.10655): total variation across the slices of the plane.
 
     The correction minimises ``|A x - y|^2 / 2 + rho |x - clean|^2 / 2 + tv |D x|_1`` with the differences ``D`` between
-    neighbouring slices, by one step of ADMM whose variables are kept from one noise level to the next. ``tv`` and the
-    penalty of ADMM, twice as large, are those of the authors' script for MRI. The paper corrects the noisy image,
-    after each of 2,000 predictor and corrector steps, and joins the last slice to the first. Here the denoised image
-    is corrected, as its authors do later in DDS to get by with fewer steps. Neighbours are drawn together, in the mean
-    over runs too: that is a second prior beside the network's. With ``tv=0`` this is :func:`dds`.
+    neighbouring slices, by one step of ADMM whose variables are kept from one noise level to the next. The paper
+    corrects the noisy image, after each of 2,000 predictor and corrector steps, and joins the last slice to the first.
+    Here the denoised image is corrected, as its authors do later in DDS to get by with fewer steps. The authors'
+    script for MRI has ``tv = 0.005`` and twice that for the penalty of ADMM; twice is kept, and the default of ``tv``
+    is better on the validation slab (``data/budgets.py``). Neighbours are drawn together, in the mean over runs too:
+    that is a second prior beside the network's. With ``tv=0`` this is :func:`dds`.
 
     Parameters as for :func:`dds`, and
 
