@@ -26,9 +26,9 @@ SOLVER = [dict(weight=w, sigma=(0.1, s)) for w in (0.2, 0.35, 0.6) for s in (0.0
 PRIORS = ("fixed_1mm", "diverse")
 
 
-def scan(name, voxel_size, width, seed=0):
-    """Acquisition of a volume at a voxel size, R = 8, and the truth; at 1 mm ``width`` voxels about the middle of x."""
-    acquisition, truth = simulate_acquisition(load_volume(name).resample((voxel_size,) * 3), 8, seed=seed)
+def scan(name, voxel_size, width, seed=0, acceleration=8):
+    """Acquisition of a volume at a voxel size, and the truth; at 1 mm ``width`` voxels about the middle of x."""
+    acquisition, truth = simulate_acquisition(load_volume(name).resample((voxel_size,) * 3), acceleration, seed=seed)
     if voxel_size == 1:
         start = truth.shape[2] // 2 - width // 2
         return acquisition.readout_block(start, start + width), truth[:, :, start : start + width]
