@@ -1,6 +1,6 @@
 """Quality against network evaluations: the variational solver and four posterior samplers, tuned with equal effort.
 
-    python data/budgets.py        # writes data/results/budgets.json; a quarter of an hour on one core
+    python data/budgets.py        # writes data/results/budgets.json; half an hour on one core
 
 2 mm, R = 8, eight coils, noise 0.01, the middle 32 voxels of the readout. A budget is a number of slices pushed through
 the network on the test head. Each method is tuned on the validation slab, six settings at the number of steps of the
@@ -28,7 +28,7 @@ from mrilab.volumes import PLANES, atomic_path
 
 RESULT = Path(__file__).parent / "results" / "budgets.json"
 VOLUMES = {"tune": "colin27_ch2_slab", "test": "qtim_MRHead"}
-BUDGETS = (1000, 2500, 5000, 10000)
+BUDGETS = (1000, 2000, 5000, 10000, 20000)
 
 
 def grid(**choices):
