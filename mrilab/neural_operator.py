@@ -139,9 +139,9 @@ def random_field(shape, voxel_size, length, generator=None):
 
     Examples
     --------
-    >>> field = random_field((64, 64), (2, 2), length=3, generator=torch.Generator().manual_seed(0))
-    >>> round((field.var() * 4 * torch.pi * 3**2).item(), 1)
-    0.8
+    >>> fields = [random_field((64, 64), (d, d), 3, torch.Generator().manual_seed(0)) for d in (1, 2, 3)]
+    >>> [round((field.var() * 4 * torch.pi * 3**2).item(), 1) for field in fields]
+    [1.0, 1.0, 1.0]
     """
     white = torch.randn(shape, generator=generator) / math.sqrt(voxel_size[0] * voxel_size[1])
     return low_pass(white, voxel_size, length)
