@@ -7,6 +7,7 @@ was not understood; 130, interrupted.
 import argparse
 import logging
 import sys
+import warnings
 
 from . import __version__, commands
 from .methods import METHODS, REPRESENTATIONS
@@ -179,12 +180,20 @@ def parser():
     return top
 
 
+def _warn(message, category, *place):
+    """Our own warnings in one line, without a place in the code."""
+    if category is UserWarning:
+        print(f"mrilab: warning: {message}", file=sys.stderr)
+
+
 def main(arguments=None):
     """Run one command and return its exit status."""
     options = parser().parse_args(arguments)
     logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)      # what it grumbles about, an error says
     try:
-        options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            options.run(options)
     except KeyboardInterrupt:
         print("mrilab: interrupted", file=sys.stderr)
         return 130

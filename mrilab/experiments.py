@@ -14,6 +14,7 @@ import math
 import os
 import subprocess
 import sys
+import warnings
 import zlib
 from pathlib import Path
 
@@ -256,7 +257,9 @@ def _work(job, path, methods, device, keep_slices, version, processes):
     if processes > 1:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
     try:
-        record = compute(job, methods, device, keep_slices) | {"commit": version}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)        # priors at other voxel sizes are what a sweep is about
+            record = compute(job, methods, device, keep_slices) | {"commit": version}
         text = json.dumps(record, indent=1) + "\n"
         with atomic_path(path) as temporary:
             temporary.write_text(text)

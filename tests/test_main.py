@@ -47,6 +47,7 @@ def test_help_has_examples(command, capsys):
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["reconstruct", "scan.h5"], ["info"], ["compare", "a.h5"],
+                                       ["compare", "a.h5", "--truth", "b.h5", "--config", "c.json"],
                                        ["reconstruct", "a.h5", "--out", "b.h5", "--method", "magic"]])
 def test_usage_errors_are_status_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -138,6 +139,26 @@ def test_reconstruct_and_compare(folder, capsys, monkeypatch):
     save_nifti("other.nii", Volume(torch.ones(12, 40, 26), (8, 6, 5)))
     assert run("compare", "other.nii", "--truth", "truth.h5") == 1
     assert "expected that of the truth" in capsys.readouterr().err
+
+
+def test_every_method_has_its_settings(folder, tmp_path, capsys):
+    """A sampler and a classical method; what a method does not have is refused before the work, in one line."""
+    for method, settings, key in (("dds", ["--steps", 2, "--set", "eta=0.5", "cg_iterations=2"], "network_evaluations"),
+                                  ("total_variation", ["--weight", 0.001, "--iterations", 2], "misfit")):
+        out = tmp_path / f"{method}.h5"
+        assert run("reconstruct", folder / "sim.h5", "--out", out, "--method", method, "--quiet", *settings) == 0
+        record = json.loads(out.with_suffix(".json").read_text())
+        assert record["method"] == method and record[key] > 0 and ("prior" in record) == (method == "dds")
+    warning = "mrilab: warning: voxel size 8 x 6 x 6 mm: the prior was trained on 1 to 4 mm\n"
+    assert capsys.readouterr().err.count(warning) == 1
+    for settings, message in ((["--method", "cg_sense", "--weight", 1], "cg_sense: found the setting 'weight'"),
+                              (["--method", "zero_filled", "--steps", 1], "'steps', expected none"),
+                              (["--method", "dds", "--representation", "trilinear"], "expected 'voxel'"),
+                              (["--set", "weight"], "--set: found 'weight', expected NAME=VALUE"),
+                              (["--set", "weigth=1"], "weigth: not an option")):
+        assert run("reconstruct", folder / "sim.h5", "--out", tmp_path / "no.h5", "--quiet", *settings) == 1
+        error = capsys.readouterr().err
+        assert message in error and error.count("mrilab: ") == 1 and not (tmp_path / "no.h5").exists()
 
 
 def test_same_seed_same_image(folder):
