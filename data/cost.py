@@ -40,7 +40,7 @@ def table(prior, planes):
 
 
 def against_steps(planes):
-    for name in PRIORS:
+    for name in (n for n, settings in PRIORS.items() if "network" not in settings):      # the plain U-Nets
         card = json.loads((RUNS / f"{name}.json").read_text())
         for path in (RUNS / name).glob("*.safetensors"):
             step, prior = card.get("steps_before", 0) + int(path.stem), load_prior(path)
