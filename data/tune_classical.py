@@ -2,8 +2,8 @@
 
     python data/tune_classical.py        # writes data/results/tuning_classical.json
 
-At 2 mm the whole slab with R = 4, 8 and 12, at 1 mm the central 32 mm of the readout with R = 8 and 12; eight coils,
-noise 0.01. The file is written anew after each scan.
+At 2 mm with R = 4, 8 and 12, at 1 mm with R = 8 and 12; the central 32 voxels of the readout, eight coils, noise 0.01.
+The file is written anew after each scan.
 """
 
 import datetime
@@ -25,12 +25,14 @@ TRIALS = {
                  for name in ("db4", "db6")],
     total_variation: [dict(weight=float(w)) for w in np.geomspace(1e-4, 3e-3, 16).round(6)],
 }
-SCANS = [(2, 4), (2, 8), (2, 12), (1, 8), (1, 12)]
+SCANS = [(2, 8), (2, 12), (2, 4), (1, 8), (1, 12)]
 
 if __name__ == "__main__":
     trials, best = [], {}
     for d, R in SCANS:
         acquisition, truth = scan("colin27_ch2_slab", d, width=32, acceleration=R)
+        start = truth.shape[2] // 2 - 16
+        acquisition, truth = acquisition.readout_block(start, start + 32), truth[:, :, start : start + 32]
         for method, settings in TRIALS.items():
             name = method.__name__
             for setting in tqdm(settings, desc=f"{name}, {d} mm, R = {R}"):
