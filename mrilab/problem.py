@@ -28,6 +28,8 @@ class Problem:
         A noise level that is not known is estimated (:func:`noise_level`).
     prior : Prior
         The work is done on its device.
+    prior_voxel_size : tuple of float, optional
+        Voxel size in mm at which the prior will be shown the image, if not that of the acquisition.
 
     Attributes
     ----------
@@ -54,7 +56,7 @@ class Problem:
     (torch.Size([21, 27, 21]), True)
     """
 
-    def __init__(self, acquisition, prior):
+    def __init__(self, acquisition, prior, prior_voxel_size=None):
         for name, value, kind in (("acquisition", acquisition, Acquisition), ("prior", prior, Prior)):
             if not isinstance(value, kind):
                 raise ValueError(f"{name}: found {type(value).__name__}, expected a {kind.__name__}")
@@ -77,7 +79,7 @@ class Problem:
         self.noise = max(noise / self.scale, 1e-4)
         self.samples = int(acquisition.mask.sum()) * len(acquisition.maps) * acquisition.kspace.shape[-1]
         self.noise_misfit = self.noise * (2 * self.samples / self.energy) ** 0.5
-        warn_of_voxel_size(prior, self.voxel_size)
+        warn_of_voxel_size(prior, prior_voxel_size or self.voxel_size)
 
     def data_step(self, target, rho, x, iterations):
         """``min |A x - y|^2 + rho |x - target|^2`` by conjugate gradients from ``x``."""

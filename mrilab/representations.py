@@ -147,16 +147,17 @@ class Grid(torch.nn.Module):
         def matrices(old, new):
             return [None if n == m else interpolation(n, m, kind, start.real.dtype).to(start) for n, m in zip(old, new)]
 
-        self.prior_voxel_size = tuple(n * d / m for n, d, m in zip(start.shape, voxel_size, prior_shape))
+        self.prior_voxel_size = _size(start.shape, voxel_size, prior_shape)
         self.volume = math.prod(start.shape) / math.prod(prior_shape)
         self.to_image, self.to_prior = matrices(finer, start.shape), matrices(finer, prior_shape)
-        self.samples = torch.nn.Parameter(_along_axes(matrices(start.shape, finer), start).clone())
+        samples = _along_axes(matrices(start.shape, finer), start).contiguous()
+        self.samples = torch.nn.Parameter(torch.view_as_real(samples.clone()))      # real, for optimizers
 
     def image(self):
-        return _along_axes(self.to_image, self.samples)
+        return _along_axes(self.to_image, torch.view_as_complex(self.samples))
 
     def prior_image(self):
-        return _along_axes(self.to_prior, self.samples)
+        return _along_axes(self.to_prior, torch.view_as_complex(self.samples))
 
     @torch.no_grad()
     def fit(self, problem, target, rho, iterations=5):
@@ -170,9 +171,14 @@ class Grid(torch.nn.Module):
             return data.add_(_along_axes(PH, _along_axes(P, v)), alpha=weight)
 
         right = _along_axes(GH, problem.measured) + weight * _along_axes(PH, target)
-        samples, used = conjugate_gradients(normal, right, self.samples.data, iterations)
-        self.samples.data = samples
+        samples, used = conjugate_gradients(normal, right, torch.view_as_complex(self.samples), iterations)
+        self.samples.copy_(torch.view_as_real(samples))
         problem.applications += used + 1
+
+
+def _size(shape, voxel_size, new_shape):
+    """Voxel size of another matrix over the same field of view; where the matrix is the same, to the last bit."""
+    return tuple(d if n == m else n * d / m for n, d, m in zip(shape, voxel_size, new_shape))
 
 
 def _along_axes(matrices, x):
@@ -186,15 +192,18 @@ def _along_axes(matrices, x):
 class Field(torch.nn.Module):
     """What the two representations without samples share: an image in continuous space, fitted by Adam.
 
-    A subclass says what its value is on a grid (``evaluate``) and lists its parameters with their step sizes.
+    A subclass says what its value is on a grid (``evaluate``) and has an ``optimizer``.
     """
 
-    def __init__(self, start, voxel_size, prior_voxel_size):
+    def __init__(self, start, voxel_size, prior_voxel_size, steps):
         super().__init__()
+        if not (isinstance(steps, int) and steps >= 1):
+            raise ValueError(f"steps: found {steps!r}, expected a whole number of 1 or more")
+        self.steps = steps
         self.shape = tuple(start.shape)
         self.prior_shape = resampled_shape(self.shape, voxel_size, prior_voxel_size)
         self.field_of_view = tuple(n * d for n, d in zip(self.shape, voxel_size))
-        self.prior_voxel_size = tuple(L / n for L, n in zip(self.field_of_view, self.prior_shape))
+        self.prior_voxel_size = _size(self.shape, voxel_size, self.prior_shape)
         self.volume = math.prod(self.shape) / math.prod(self.prior_shape)
 
     def image(self):
@@ -203,8 +212,8 @@ class Field(torch.nn.Module):
     def prior_image(self):
         return self.evaluate(self.prior_shape)
 
-    def fit(self, problem, target, rho, iterations=10):
-        """The data step by Adam, from where the parameters are; the optimizer remembers the steps before."""
+    def fit(self, problem, target, rho, iterations=5):
+        """The data step by Adam, ``steps`` for each iteration; the optimizer remembers the data steps before."""
 
         def slope():
             x = self.image()
@@ -212,8 +221,8 @@ class Field(torch.nn.Module):
             x = self.prior_image()
             x.backward(2 * rho * self.volume * (x.detach() - target))
 
-        self._descend(slope, iterations)
-        problem.applications += iterations
+        self._descend(slope, iterations * self.steps)
+        problem.applications += iterations * self.steps
 
     def _descend(self, slope, iterations):
         for _ in range(iterations):
@@ -248,15 +257,17 @@ class Gaussians(Field):
     learning_rate : float
         Adam's step at the start of that fit, for amplitudes, log-scales, quaternions and positions in voxels; it
         shrinks to a tenth, which the data steps keep.
+    steps : int
+        Adam steps for each iteration of the data step.
     pairs : int
         Pairs in a block.
     seed : int
         Of the positions, drawn where the start image is bright or has edges.
     """
 
-    def __init__(self, start, voxel_size, prior_voxel_size, count=None, iterations=100, learning_rate=0.02,
+    def __init__(self, start, voxel_size, prior_voxel_size, count=None, iterations=100, learning_rate=0.02, steps=4,
                  pairs=2**18, seed=0):
-        super().__init__(start, voxel_size, prior_voxel_size)
+        super().__init__(start, voxel_size, prior_voxel_size, steps)
         count = start.numel() // 5 if count is None else count
         if not (isinstance(count, int) and 1 <= count <= start.numel()):
             raise ValueError(f"count: found {count!r}, expected 1 to {start.numel()}, the number of voxels")
@@ -406,6 +417,8 @@ class NeuralField(Field):
         Adam steps of the fit to ``start``, each at ``batch`` random voxels.
     learning_rate : float
         Adam's step at the start of that fit; it shrinks to a tenth, which the data steps keep.
+    steps : int
+        Adam steps for each iteration of the data step.
     batch : int
     points : int
         Positions in a block; the backward pass computes a block again, so activations of one block at a time are kept.
@@ -414,8 +427,8 @@ class NeuralField(Field):
     """
 
     def __init__(self, start, voxel_size, prior_voxel_size, width=450, bandwidth=0.1, iterations=300,
-                 learning_rate=5e-3, batch=2**13, points=2**15, seed=0):
-        super().__init__(start, voxel_size, prior_voxel_size)
+                 learning_rate=5e-3, steps=4, batch=2**13, points=2**15, seed=0):
+        super().__init__(start, voxel_size, prior_voxel_size, steps)
         if not (isinstance(width, int) and width >= 2 and width % 2 == 0):
             raise ValueError(f"width: found {width!r}, expected an even number of 2 or more")
         self.points = points

@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from .diffusion import ddpm_sigma, to_channels, to_complex
 from .problem import Problem, denoise_slices
-from .volumes import PLANES
+from .representations import represent
+from .volumes import PLANES, check_voxel_size
 
 # What each setting does; every entry can be given to reconstruct by name.
 SETTINGS = {
@@ -182,8 +183,8 @@ def noise_schedule(schedule, sigma, iterations, generator=None):
     return [lambda top=top: level(top) for top in tops]
 
 
-def reconstruct(acquisition, prior, planes=tuple(PLANES), setting="fast", seed=0, progress=True, callback=None,
-                **changes):
+def reconstruct(acquisition, prior, representation="voxel", planes=tuple(PLANES), setting="fast", seed=0,
+                progress=True, callback=None, prior_voxel_size=None, representation_options=None, **changes):
     """Reconstruct an undersampled 3D acquisition with a 2D diffusion prior.
 
     From CG-SENSE, the setting ``"fast"`` goes through falling noise levels. At each it denoises random slices of all
@@ -205,6 +206,10 @@ def reconstruct(acquisition, prior, planes=tuple(PLANES), setting="fast", seed=0
         not known is estimated from the outer end of the readout (:func:`~mrilab.problem.noise_level`).
     prior : Prior
         The work is done on its device.
+    representation : str
+        What stands for the image (:mod:`mrilab.representations`): with ``"voxel"`` the prior sees the acquisition's
+        own voxels; with ``"nearest"``, ``"trilinear"``, ``"fourier"``, ``"gaussian"`` and ``"neural_field"`` it sees
+        the image at ``prior_voxel_size``.
     planes : sequence of str
         Planes to draw slices from.
     setting : str
@@ -215,6 +220,11 @@ def reconstruct(acquisition, prior, planes=tuple(PLANES), setting="fast", seed=0
         Show a progress bar with the data misfit.
     callback : callable, optional
         Called as ``callback(iteration, image, misfit)`` after each iteration.
+    prior_voxel_size : tuple of float, optional
+        In mm. Not for ``"voxel"``; otherwise, where it is not given, the nearest to the acquisition's that the prior
+        was trained on.
+    representation_options : dict, optional
+        For :func:`~mrilab.representations.represent`: number of Gaussians, width of the network.
     iterations : int
     fraction : float
         Share of each plane's slices to denoise in an iteration; None is one over the number of planes.
@@ -227,7 +237,8 @@ def reconstruct(acquisition, prior, planes=tuple(PLANES), setting="fast", seed=0
     weight : float
         Trust in the prior. In ``"fast"``, 1 takes its score at its word. The defaults were tuned.
     cg_iterations : int
-        Conjugate-gradient steps for each data step of ``"fast"``.
+        Conjugate-gradient steps for each data step of ``"fast"``; ``"gaussian"`` and ``"neural_field"`` take a few
+        steps of Adam for each of them.
     power, learning_rate : float
         Of ``"paper"``.
     discrepancy : float, optional
@@ -256,33 +267,41 @@ def reconstruct(acquisition, prior, planes=tuple(PLANES), setting="fast", seed=0
     planes = (planes,) if isinstance(planes, str) else tuple(planes)
     options = _options(planes, setting, changes)
     update, weight = options["update"], options["weight"]
-    problem = Problem(acquisition, prior)
+    if representation != "voxel":
+        prior_voxel_size = _home(acquisition, prior, prior_voxel_size)
+    problem = Problem(acquisition, prior, prior_voxel_size)
+    image = represent(representation, problem.start, problem.voxel_size, prior_voxel_size,
+                      **(representation_options or {}))
     generator = torch.Generator().manual_seed(seed)
     levels = noise_schedule(options["schedule"], options["sigma"], options["iterations"], generator)
     draw = dict(planes=planes, generator=generator, **{k: options[k] for k in ("fraction", "slices", "slab")})
-    x, misfit, side = problem.start, None, None
+    side = None
     if update == "adam":
-        parameter = torch.view_as_real(x.clone()).requires_grad_()
-        adam = torch.optim.Adam([parameter], options["learning_rate"], betas=(0.9, 0.99))
+        parameters = list(image.parameters())
+        adam = torch.optim.Adam(parameters, options["learning_rate"], betas=(0.9, 0.99))
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(adam, factor=0.5, patience=20)
 
     bar = tqdm(levels, desc="reconstruct", disable=not progress)
     for i, level in enumerate(bar):
         if update == "cg":
             sigma = level()
-            denoised, used = denoised_average(x, prior, sigma, problem.voxel_size, **draw)
-            x = problem.data_step(denoised, weight * (problem.noise / sigma) ** 2, x, options["cg_iterations"])
+            shown = image.prior_image().detach()
+            denoised, used = denoised_average(shown, prior, sigma, image.prior_voxel_size, **draw)
+            image.fit(problem, denoised, weight * (problem.noise / sigma) ** 2, options["cg_iterations"])
+            x = image.image().detach()
             misfit = problem.misfit(x)
         else:
-            slope, value, used = score_matching_gradient(x, prior, level, problem.voxel_size, power=options["power"],
-                                                         **draw)
-            misfit, residual = problem.misfit_and_residual(x)
-            slope = 2 / problem.samples * residual + weight * slope
-            parameter.grad = torch.view_as_real(slope.contiguous())
-            torch.nn.utils.clip_grad_norm_([parameter], 1.0)
+            x, shown = image.image(), image.prior_image()
+            slope, value, used = score_matching_gradient(shown.detach(), prior, level, image.prior_voxel_size,
+                                                         power=options["power"], **draw)
+            misfit, residual = problem.misfit_and_residual(x.detach())
+            adam.zero_grad()
+            x.backward(2 / problem.samples * residual)
+            shown.backward(weight * slope)
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             adam.step()
             plateau.step(misfit**2 * problem.energy / problem.samples + weight * value)
-            x = torch.view_as_complex(parameter.detach())
+            x = image.image().detach()
         problem.evaluations += used
         bar.set_postfix_str(f"misfit {misfit:.4f}", refresh=False)
         if callback:
@@ -293,6 +312,14 @@ def reconstruct(acquisition, prior, planes=tuple(PLANES), setting="fast", seed=0
                 break
             side = above
     return problem.result(x, problem.misfit(x) if update == "adam" else misfit)
+
+
+def _home(acquisition, prior, prior_voxel_size):
+    """The voxel size to show to a prior: the one asked for, or the nearest it was trained on."""
+    if prior_voxel_size is not None:
+        return check_voxel_size(prior_voxel_size, "prior_voxel_size")
+    low, high = prior.voxel_sizes
+    return tuple(min(max(d, low), high) for d in acquisition.voxel_size)
 
 
 def _options(planes, setting, changes):

@@ -1,16 +1,20 @@
 """The two grids agree where they must, the maps are what they say, and a dozen lines make a solver of any of them."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
 from test_diffusion import Oracle
 
-from mrilab.diffusion import Prior
+from mrilab.diffusion import Prior, load_prior
 from mrilab.fourier import resample
 from mrilab.problem import Problem
 from mrilab.representations import INTERPOLATIONS, NAMES, Gaussians, interpolation, represent, rotations
 from mrilab.simulate import head_phantom, simulate_acquisition
+from mrilab.variational import denoised_average, reconstruct
+from mrilab.volumes import Acquisition
 
 SMALL = dict(gaussian=dict(count=50, iterations=5), neural_field=dict(width=8, iterations=5))
 
@@ -32,6 +36,15 @@ def sampled(function, shape, field_of_view):
     return function(*torch.meshgrid(*centres(shape, field_of_view), indexing="ij")).to(torch.complex64)
 
 
+def tiny():
+    k = randn(1, 4, 5, 6)
+    return Acquisition(k, torch.ones_like(k), torch.ones(4, 5), (1, 1, 1), noise=0.1)
+
+
+def white(*voxel_sizes):
+    return Prior(Oracle(), voxel_sizes)
+
+
 @pytest.fixture(scope="module")
 def scan():
     return simulate_acquisition(head_phantom((12, 12, 16)), acceleration=2, coils=4)[0]
@@ -39,7 +52,7 @@ def scan():
 
 @pytest.fixture
 def problem(scan):
-    return Problem(scan, Prior(Oracle(), (1, 20)))
+    return Problem(scan, white(1, 20))
 
 
 @pytest.mark.parametrize("kind", INTERPOLATIONS)
@@ -139,8 +152,7 @@ def test_fit_of_a_grid_minimises_its_objective(scan, problem, kind, size, prior_
     objective = residual.abs().square().sum() + weight * (x.prior_image() - target).abs().square().sum()
     gradient = torch.autograd.grad(objective, x.samples)[0]
     assert gradient.norm() < 1e-3 * 2 * problem.measured.norm()
-    moved = x.samples.detach() + 0.01 * randn(*x.samples.shape, seed=1)
-    x.samples.data = moved
+    x.samples.data += 0.01 * randn(*x.samples.shape, seed=1, dtype=torch.float32)
     residual = problem.operator.forward(x.image()) - scan.kspace / problem.scale
     assert residual.abs().square().sum() + weight * (x.prior_image() - target).abs().square().sum() > objective
 
@@ -245,13 +257,13 @@ def test_fit_by_adam_lowers_its_objective(scan, problem, name):
         return (residual.abs().square().sum() + weight * (x.prior_image() - target).abs().square().sum()).item()
 
     first, used = objective(), problem.applications
-    x.fit(problem, target, 1, 30)
-    assert objective() < 0.9 * first and problem.applications == used + 30
+    x.fit(problem, target, 1, 8)
+    assert objective() < 0.9 * first and problem.applications == used + 4 * 8
 
 
 def solve(scan, name, prior_voxel_size, tau, levels, **options):
     """The solver in a dozen lines: denoise on the prior's grid, then the data step."""
-    problem = Problem(scan, Prior(Oracle(), (1, 20)))
+    problem = Problem(scan, white(1, 20))
     x = represent(name, problem.start, problem.voxel_size, prior_voxel_size, **options)
     for sigma in levels:
         target = tau**2 / (tau**2 + sigma**2) * x.prior_image().detach()       # the denoiser of white images
@@ -269,6 +281,56 @@ def test_rho_means_the_same_on_every_grid(scan, prior_voxel_size):
     assert relative(solve(scan, "fourier", prior_voxel_size, 0.5, levels), expected) < 1e-3
 
 
+@pytest.mark.filterwarnings("ignore:voxel size")
+def test_reconstruct_with_voxels_is_the_plain_loop_to_the_bit(scan):
+    prior = load_prior("diverse")
+    problem, generator = Problem(scan, prior), torch.Generator().manual_seed(3)
+    x = problem.start
+    for sigma in np.geomspace(0.1, 0.005, 3).tolist():
+        target, _ = denoised_average(x, prior, sigma, problem.voxel_size, generator=generator)
+        x = problem.data_step(target, 0.35 * (problem.noise / sigma)**2, x, 5)
+    result = reconstruct(scan, prior, iterations=3, seed=3, weight=0.35, sigma=(0.1, 0.005), progress=False)
+    assert torch.equal(result.image, x * problem.scale)
+
+
+def test_reconstruct_on_a_finer_fourier_grid_is_that_on_voxels(scan):
+    """Through the public door, with a prior that knows white images only."""
+    settings = dict(fraction=1.0, iterations=4, sigma=(0.3, 0.3), cg_iterations=30, progress=False)
+    prior = white(1, 20)
+    expected = reconstruct(scan, prior, **settings).image
+    assert relative(reconstruct(scan, prior, "fourier", prior_voxel_size=(6, 6, 16), **settings).image, expected) < 1e-3
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+@pytest.mark.parametrize("setting", ["fast", "paper"])
+def test_reconstruct_with_each_representation(scan, name, setting):
+    """The prior is shown the voxel size it was trained at, and a scan of another one brings no warning."""
+    prior, sizes = white(9, 9), []
+    denoise, forward = prior.denoise, prior.forward
+    if setting == "fast":
+        prior.denoise = lambda slices, sigma, size: sizes.append(size) or denoise(slices, sigma)
+    else:
+        prior.forward = lambda slices, sigma, size: sizes.extend(size.tolist()) or forward(slices, sigma)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = reconstruct(scan, prior, name, setting=setting, iterations=2, progress=False,
+                             representation_options=SMALL.get(name))
+    assert result.image.shape == scan.kspace.shape[1:] and result.image.isfinite().all()
+    assert result.voxel_size == scan.voxel_size and result.network_evaluations > 0
+    assert all(8 < d < 10 for size in sizes for d in size)      # nearest to 9 mm that the field of view allows
+
+
+def test_default_voxel_size_of_the_prior(scan):
+    """Nothing is resampled along an axis where the prior knows the acquisition's voxel size."""
+    seen = []
+    prior = white(13, 15)
+    denoise = prior.denoise
+    prior.denoise = lambda slices, sigma, size: seen.append(tuple(slices.shape[2:])) or denoise(slices, sigma)
+    reconstruct(scan, prior, "trilinear", planes="axial", iterations=1, progress=False)
+    z, y, x = scan.kspace.shape[1:]
+    assert seen == [(round(y * 12 / 13), round(x * scan.voxel_size[2] / 15))]
+
+
 @pytest.mark.parametrize("call, message", [
     (lambda x: represent("voxels", x, (1, 1, 1)), "representation: found 'voxels', expected one of voxel, nearest"),
     (lambda x: represent("voxel", x, (1, 1, 1), (2, 2, 2)), "prior_voxel_size: found .* 'voxel' has one grid"),
@@ -280,6 +342,10 @@ def test_rho_means_the_same_on_every_grid(scan, prior_voxel_size):
     (lambda x: represent("gaussian", x, (1, 1, 1), count=0), "count: found 0, expected 1 to 60"),
     (lambda x: represent("gaussian", x, (1, 1, 1), count=61), "count: found 61, expected 1 to 60"),
     (lambda x: represent("neural_field", x, (1, 1, 1), width=7), "width: found 7, expected an even number"),
+    (lambda x: represent("neural_field", x, (1, 1, 1), steps=0), "steps: found 0, expected a whole number"),
+    (lambda x: reconstruct(tiny(), white(1, 1), "wavelet"), "representation: found 'wavelet'"),
+    (lambda x: reconstruct(tiny(), white(1, 1), "nearest", prior_voxel_size=2), "prior_voxel_size: found 2"),
+    (lambda x: reconstruct(tiny(), white(1, 1), prior_voxel_size=(2, 2, 2)), "'voxel' has one grid"),
     (lambda x: interpolation(3, 4, "cubic"), "kind: found 'cubic', expected one of nearest, trilinear, fourier")])
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
