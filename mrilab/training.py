@@ -43,7 +43,7 @@ def noise_levels(count, generator):
     --------
     >>> sigma = noise_levels(1000, torch.Generator().manual_seed(0))
     >>> round(sigma.median().item(), 2), round(sigma.max().item())
-    (0.15, 58)
+    (0.12, 30)
     """
     device = generator.device
     usual = LOG_SIGMA[0] + LOG_SIGMA[1] * torch.randn(count, generator=generator, device=device)
