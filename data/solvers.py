@@ -106,7 +106,8 @@ if __name__ == "__main__":
     drawn = {s: [{}] + [draw(s, generator) for _ in range(9)] for s in SETTINGS}
     trials = run("coarse", [(slab, 2, 8, 0, s, d) for s in SETTINGS for d in drawn[s]])
     tuned = {s: best(row for row in trials if row["method"] == s) for s in SETTINGS}
-    trials += run("fine", [(slab, 2, 8, 0, s, d) for s in SETTINGS for d in around(s, SETTINGS[s] | tuned[s])])
+    full = {s: {name: SETTINGS[s][name] for name in SEARCH[s]} | tuned[s] for s in SETTINGS}
+    trials += run("fine", [(slab, 2, 8, 0, s, d) for s in SETTINGS for d in around(s, full[s])])
     tuned = {(s, 2): best(row for row in trials if row["method"] == s) for s in SETTINGS}
     more = run("1 mm", [(slab, 1, 8, 0, s, tuned[s, 2] | dict(weight=(SETTINGS[s] | tuned[s, 2])["weight"] * f))
                         for s in SETTINGS for f in (0.3, 1.0, 3.0)])
