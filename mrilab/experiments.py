@@ -218,28 +218,38 @@ def run(jobs, folder, methods=METHODS, count=1, scheduler=None, device="cpu", ke
     Raises
     ------
     OSError
-        If processes die again and again, or the cluster does not answer. What is done stays done.
+        If processes are killed again and again, or the cluster does not answer. What is done stays done.
     """
     from .processes import in_parallel
 
     folder = Path(folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    left, failed, version = [], {}, commit()
+    left, failed, version, fruitless = [], {}, commit(), 0
     for job, path, problem in unfinished(jobs, folder, keep_slices):
         left.append((job, path, {job["method"]: methods[job["method"]]}, device, keep_slices, version, count))
         if problem:
             tqdm.write(f"{problem}; it is computed again", file=sys.stderr)
+            path.unlink()
     with tqdm(total=len(jobs), initial=len(jobs) - len(left), desc="jobs", disable=not progress) as bar:
-        try:
-            for label, problem in in_parallel(_work, left, count, scheduler):
-                if problem:
-                    failed[label] = problem
-                    tqdm.write(f"{label}: {problem}", file=sys.stderr)
-                    bar.set_postfix_str(f"{len(failed)} failed", refresh=False)
-                bar.update()
-        except Exception as error:      # not of a job: a process was killed, or the cluster is not there
-            raise OSError(f"processes: {type(error).__name__} after {bar.n} of {len(jobs)} jobs; the same call goes "
-                          f"on from there: {' '.join(str(error).split())[:200]}") from error
+        while left:
+            try:
+                for label, problem in in_parallel(_work, left, count, scheduler):
+                    if problem:
+                        failed[label] = problem
+                        tqdm.write(f"{label}: {problem}", file=sys.stderr)
+                        bar.set_postfix_str(f"{len(failed)} failed", refresh=False)
+                    bar.update()
+                break
+            except (OSError, ImportError):
+                raise
+            except Exception as error:          # not of a job: a process was killed
+                rest = [call for call in left if name(call[0]) not in failed and not call[1].exists()]
+                fruitless = fruitless + 1 if len(rest) == len(left) else 0
+                bar.n = len(jobs) - len(rest)
+                if fruitless == 3:
+                    raise OSError(f"processes: {type(error).__name__} again and again after {bar.n} of {len(jobs)} "
+                                  "jobs; the same call goes on from there. Is there enough memory?") from error
+                left = rest[count:] + rest[:count]      # the jobs that may have caused it come last
     paths = [folder / file_name(job) for job in jobs]
     return [load_result(path, keep_slices) for path in paths if path.exists()], failed
 

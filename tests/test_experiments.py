@@ -19,14 +19,14 @@ from mrilab.__main__ import main
 from mrilab.volumes import Reconstruction, Volume, load_volume, save_volume
 
 
-def counted(acquisition, folder, seed=0, seconds=0.0, amplitude=1.0, kill=False, fail=()):
+def counted(acquisition, folder, seed=0, seconds=0.0, amplitude=1.0, kill="", fail=()):
     """A fake method: it writes when it starts and when it ends, and may fail or kill its process on the way."""
     key = f"{acquisition.voxel_size[0]:.0f}mm_R{acquisition.acceleration:.1f}_seed{seed}_{amplitude}"
     file = f"{folder}/{key}_{os.getpid()}_{time.time_ns()}"
     Path(file + ".started").touch()
     if seed in fail:
         raise RuntimeError("no luck\ntoday")
-    if kill and seed == 1 and not (Path(folder) / "killed").exists():
+    if seed == 1 and (kill == "always" or kill == "once" and not (Path(folder) / "killed").exists()):
         (Path(folder) / "killed").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(seconds)
@@ -254,7 +254,7 @@ def test_killed_half_way_and_resumed(head, tmp_path):
 def test_dask_with_a_worker_killed_half_way(head, tmp_path):
     """A worker of a local cluster dies in the middle of a job: nothing lost, nothing twice."""
     calls = tmp_path / "calls"
-    jobs = table(sweep_of(head, calls, seeds=range(4), kill=True))
+    jobs = table(sweep_of(head, calls, seeds=range(4), kill="once"))
     rows, failed = experiments.run(jobs, tmp_path / "out", FAKES, count=2, scheduler="local", progress=False)
     assert (calls / "killed").exists()
     assert len(rows) == 16 == len(ended(calls)) and not failed and set(ended(calls).values()) == {1}
@@ -263,14 +263,17 @@ def test_dask_with_a_worker_killed_half_way(head, tmp_path):
 
 @pytest.mark.slow
 def test_processes_and_one_that_dies(head, tmp_path):
-    """Two processes do what one does; if one is killed, one line says so, and the same call goes on."""
+    """Two processes do what one does, also when one is killed; jobs that always kill theirs do not stop the others."""
     calls = tmp_path / "calls"
-    jobs = table(sweep_of(head, calls, seeds=range(4), kill=True))
-    with pytest.raises(OSError, match="processes: TerminatedWorkerError after .* of 16 jobs; the same call goes on"):
-        experiments.run(jobs, tmp_path / "out", FAKES, count=2, progress=False)
+    jobs = table(sweep_of(head, calls, seeds=[0, 1], kill="once") | {"accelerations": [2]})
     rows, failed = experiments.run(jobs, tmp_path / "out", FAKES, count=2, progress=False)
+    assert (calls / "killed").exists() and len(rows) == 4 and not failed
     alone, _ = experiments.run(jobs, tmp_path / "alone", FAKES, progress=False)
-    assert not failed and [row["psnr"] for row in rows] == pytest.approx([row["psnr"] for row in alone], abs=1e-6)
+    assert [row["psnr"] for row in rows] == pytest.approx([row["psnr"] for row in alone], abs=1e-6)
+    jobs = table(sweep_of(head, calls, seeds=[1, 2], kill="always") | {"accelerations": [2]})
+    with pytest.raises(OSError, match="processes: TerminatedWorkerError again and again after 2 of 4 jobs"):
+        experiments.run(jobs, tmp_path / "lethal", FAKES, count=2, progress=False)
+    assert {job["seed"] for job, *_ in experiments.unfinished(jobs, tmp_path / "lethal")} == {1}
 
 
 def test_rows_as_csv(head, tmp_path):
