@@ -93,8 +93,8 @@ def objective(method, acq, x, weight):
 
 
 def solve(method, acq, weight, iterations=150):
-    levels = {"levels": 1} if method is l1_wavelet else {}
-    return method(acq, weight, iterations=iterations, progress=False, **levels)
+    transform = {"wavelet": "db4", "levels": 1} if method is l1_wavelet else {}     # sigpy's
+    return method(acq, weight, iterations=iterations, progress=False, **transform)
 
 
 def test_soft_threshold_solves_its_problem():
