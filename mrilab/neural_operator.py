@@ -4,7 +4,7 @@ A U-Net's kernels are lists of pixels: at another voxel size they cover other le
 samples of a function, and the denoiser for an operator on functions, which any pixel size may sample. After
 infinity-Diff (Bond-Taylor and Willcocks, arXiv 2303.18242), in the form Krainovic, Ruschke and Heckel compare with
 (arXiv 2412.18584): kernels on the slice's own grid, interpolated to its pixel size, around a U-shaped network on a
-grid that never changes. They train depthwise kernels of 7 x 7; full ones of 5 x 5 are as fast here and less special.
+grid that never changes. Their kernels are depthwise, of 7 x 7; full ones of 5 x 5 take less time on a CPU.
 
 The noise is a function, too. White noise of standard deviation ``sigma`` per pixel of ``a x b`` mm samples white
 noise of density ``sigma sqrt(a b)``: the same noise on pixels of 2 mm has half the ``sigma`` it has on 1 mm. White

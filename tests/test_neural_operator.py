@@ -6,6 +6,7 @@ import torch
 from test_augmentation import blobs
 from test_unet import awake
 
+from mrilab.datasets import list_datasets
 from mrilab.diffusion import Prior, load_prior, to_channels
 from mrilab.fourier import resample
 from mrilab.neural_operator import (
@@ -63,8 +64,8 @@ def test_an_interpolated_kernel_is_the_same_integral(voxel_size):
         error[interpolation] = ((found - oracle)[inner].std() / oracle[inner].std()).item()
         if interpolation != "zero_padded":
             assert torch.allclose((matrices[0] @ layer.weight @ matrices[1].T).sum(), layer.weight.sum(), rtol=1e-4)
-    print(voxel_size, error)
-    assert error["bilinear"] < 0.1 and error["fourier"] < 0.1
+    assert error["bilinear"] < 0.08 and error["fourier"] < 0.06
+    assert min(voxel_size) != 2 or error["zero_padded"] > 0.5
 
 
 def test_zero_padding_keeps_the_numbers():
@@ -101,27 +102,33 @@ def test_noise_of_length_zero_is_that_of_a_measurement():
     assert abs(low_pass(field, (2, 1.5), finest=4).std() - 1 / 4) < 0.02
 
 
-def same_function(sigma):
-    """Clean and noisy slices on pixels of 2 mm, and the noisy ones, the same functions, on 1 mm."""
-    slab = load_volume("colin27_ch2_slab").resample((2, 2, 2)).data[6:18:4]
+def samplings(sigma):
+    """Noisy slices on pixels of 2 mm, and the same functions on pixels of 1 mm."""
+    slab = load_volume("colin27_ch2_slab").resample((2, 2, 2)).data[8:17:8]
     clean = to_channels(slab / slab.abs().flatten().quantile(0.99) * torch.exp(torch.tensor(0.7j)))
     noisy = clean + sigma * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
-    return clean, noisy, resample(noisy, (1, 2, 2), (1, 1, 1)).real
+    return noisy, resample(noisy, (1, 2, 2), (1, 1, 1)).real
 
 
 def disagreement(prior, sigma, told):
-    """Between the outputs for both samplings, as a share of the noise that the coarse one removes."""
-    clean, coarse, fine = same_function(sigma)
-    outputs = prior.denoise(coarse, sigma, (2, 2)), prior.denoise(fine, told, (1, 1))
-    difference = outputs[0] - resample(outputs[1], (1, 1, 1), (1, 2, 2)).real
-    return (difference.std() / (outputs[0] - coarse).std()).item()
+    """Of the outputs for both samplings, over the noise; ``told`` is the noise level on 1 mm."""
+    coarse, fine = samplings(sigma)
+    of_fine = resample(prior.denoise(fine, told, (1, 1)), (1, 1, 1), (1, 2, 2)).real
+    return ((prior.denoise(coarse, sigma, (2, 2)) - of_fine).std() / sigma).item()
 
 
-def test_two_samplings_of_one_function():
-    for sigma in (0.05, 0.1, 0.2):
-        # the density of the noise stays: white noise of 2 sigma on 1 mm has sigma on 2 mm
-        found = {i: disagreement(operator(interpolation=i), sigma, 2 * sigma) for i in INTERPOLATIONS}
-        print(sigma, found)
+@pytest.mark.parametrize("name", [d.name for d in list_datasets("prior") if d.name.startswith("operator")])
+@pytest.mark.parametrize("sigma, error", [(0.05, 0.3), (0.1, 0.25), (0.2, 0.15)])
+def test_two_samplings_of_one_function(name, sigma, error):
+    """The operator makes about the same of both, the U-Net does not.
+
+    The noise is one function. Its density, which the operator looks at, is that of white noise of 2 sigma on 1 mm
+    and of sigma on 2 mm; a U-Net goes by the pixels, which have sigma on both.
+    """
+    prior, plain = load_prior(name), load_prior(name.replace("operator", "fixed"))
+    prior.interpolation = "fourier"
+    found = disagreement(prior, sigma, 2 * sigma)
+    assert found < error and found < 0.7 * disagreement(plain, sigma, sigma)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 16), (15, 33), (1, 9)])
@@ -163,11 +170,11 @@ def test_frequencies_beyond_the_training_pixels():
 
 
 def test_short_training_save_and_load(tmp_path):
-    path = train([blobs()], (2, 2), tmp_path / "p.safetensors", steps=150, batch=4, patch=16, widths=WIDTHS,
-                 learning_rate=5e-3, network="operator", progress=False, validation=blobs(seed=3))
+    path = train([blobs()], (2, 2), tmp_path / "p.safetensors", steps=100, batch=4, patch=16, widths=WIDTHS,
+                 learning_rate=1e-2, network="operator", progress=False)
     card = json.loads(path.with_suffix(".json").read_text())
     assert card["network"] == "operator" and card["conditioned"]
-    assert card["losses"]["mean"][-1] < 0.8 * card["losses"]["mean"][0]
+    assert card["losses"]["mean"][-1] < 0.95 * card["losses"]["mean"][0]
     prior = load_prior(path)
     assert isinstance(prior, OperatorPrior) and isinstance(prior, Prior)
     assert prior.net.voxel_size == 2 and prior.voxel_sizes == (2, 2)
