@@ -75,6 +75,7 @@ ROW = dict(method="a", voxel_size=2, acceleration=4, psnr=20.0, ssim=0.5, image=
     (lambda: widgets.IterationPlayer({"a": [image]}, (1, 1), image[1:]), "methods: found shapes"),
     (lambda: widgets.IterationPlayer({"a": [image]}, (1, 1)), "truth: found None, expected an image, or the PSNR"),
     (lambda: widgets.IterationPlayer({"a": [image]}, (1, 1), quality={"a": [1, 2]}), "quality: found {'a': 2} numbers"),
+    (lambda: widgets.IterationPlayer({"a": [image]}, (1, 1), image), r"quality\['a'\]: found \[inf\], expected finite"),
     (lambda: widgets.NetworkLab(image[0], (1, 1)), "found shape .* expected 2 dimensions"),
     (lambda: widgets.ComparisonDashboard([]), "rows: found 0 without image and truth, expected at least one with them"),
     (lambda: widgets.ComparisonDashboard([ROW | {"psnr": None}]), r"rows\[0\]: found no psnr"),
@@ -98,7 +99,7 @@ def test_kspace_lab_masks_are_the_package_s():
         stored = np.unpackbits(bits[5 * row + 2]).reshape(32, 40)
         assert (stored == draw((32, 40), 8).numpy()).all()
     drawn = torch.rand(32, 40, generator=generator) < 0.3
-    lab.drawn = np.packbits(drawn.numpy()).tobytes()            # what the page sends
+    lab.set_state({"drawn": memoryview(np.packbits(drawn.numpy()))})        # as Jupyter hands on what the page sends
     assert (lab.mask == drawn).all()
 
 

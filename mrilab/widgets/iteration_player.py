@@ -1,5 +1,7 @@
 """A reconstruction over its iterations, several methods in step."""
 
+import math
+
 import torch
 
 from ..metrics import psnr
@@ -24,8 +26,8 @@ class IterationPlayer(Widget):
     Raises
     ------
     ValueError
-        For no method, numbers of images that differ, images of different shapes or with NaN, or neither ``truth`` nor
-        ``quality``.
+        For no method, numbers of images that differ, images of different shapes or with NaN, neither ``truth`` nor
+        ``quality``, or a PSNR that is not finite.
 
     Examples
     --------
@@ -57,6 +59,9 @@ class IterationPlayer(Widget):
                               for i in range(n)] for name, n in counts.items()}
         if {name: len(values) for name, values in quality.items()} != counts:
             raise ValueError(f"quality: found {({k: len(v) for k, v in quality.items()})} numbers, expected {counts}")
+        for name, values in quality.items():
+            if not all(math.isfinite(value) for value in values):
+                raise ValueError(f"quality[{name!r}]: found {list(values)}, expected finite numbers in dB")
         self._images = images
         low, high = grey_range(list(images.values())[-1:])
         steps = next(iter(counts.values()))
