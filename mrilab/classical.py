@@ -108,7 +108,7 @@ def l1_wavelet(acquisition, weight=0.001, wavelet="db6", levels=3, iterations=30
     acquisition : Acquisition
         Its intensities are brought to a 99th percentile of 1 (of a first CG-SENSE image) here, and back at the end.
     weight : float
-        In those units. On the validation slab at 2 mm, 0.0017, 0.0011 and 0.0007 are best at R = 4, 8 and 12
+        In those units. Best on the validation slab: 0.0017, 0.0011 and 0.0007 at 2 mm and R = 4, 8 and 12, 0.0017 at 1 mm
         (``data/results/tuning_classical.json``).
     wavelet : str
         Name of an orthogonal wavelet in PyWavelets; the default was a little better than ``"db4"`` throughout.
@@ -174,7 +174,7 @@ def total_variation(acquisition, weight=0.0004, iterations=30, progress=True):
     acquisition : Acquisition
         Scaled as in :func:`l1_wavelet`.
     weight : float
-        In those units. On the validation slab at 2 mm, 0.0008, 0.0004 and 0.0003 are best at R = 4, 8 and 12
+        In those units. Best on the validation slab: 0.0008, 0.0004 and 0.0003 at 2 mm and R = 4, 8 and 12, 0.0006 and 0.0005 at 1 mm
         (``data/results/tuning_classical.json``).
     iterations : int
         As in :func:`l1_wavelet`.
