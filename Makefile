@@ -62,7 +62,7 @@ chapters: $(READY)
 	$(BIN)/python tools/execute.py $(NAME)
 
 results: $(READY)
-	cd data && for script in denoise cost tune compare budgets; do TQDM_DISABLE= ../$(BIN)/python $$script.py || exit 1; done
+	cd data && for script in denoise cost tune tune_classical compare budgets; do TQDM_DISABLE= ../$(BIN)/python $$script.py || exit 1; done
 
 address: $(READY)
 	$(BIN)/python tools/address.py $(URL)

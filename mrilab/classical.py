@@ -96,7 +96,7 @@ def cg_sense(acquisition, regularization=0.005, iterations=30, tolerance=1e-3, p
                           relative_misfit(operator, image, acquisition.kspace))
 
 
-def l1_wavelet(acquisition, weight=0.001, wavelet="db6", levels=3, iterations=30, progress=True):
+def l1_wavelet(acquisition, weight=0.0012, wavelet="db6", levels=3, iterations=30, progress=True):
     """Sparse wavelet coefficients, ``min |M F S x - y|^2 / 2 + weight |W x|_1``, in 3D.
 
     Compressed sensing as in Lustig et al. (MRM 58:1182, 2007). ``W`` is sigpy's orthogonal wavelet transform; all
@@ -108,8 +108,8 @@ def l1_wavelet(acquisition, weight=0.001, wavelet="db6", levels=3, iterations=30
     acquisition : Acquisition
         Its intensities are brought to a 99th percentile of 1 (of a first CG-SENSE image) here, and back at the end.
     weight : float
-        In those units. Best on the validation slab: 0.0017, 0.0011 and 0.0007 at 2 mm and R = 4, 8 and 12, 0.0017 at 1 mm
-        (``data/results/tuning_classical.json``).
+        In those units. On the validation slab 0.0017, 0.0011 and 0.0007 are best for 2 mm and R = 4, 8 and 12, and
+        0.0017 for 1 mm and R = 8 and 12 (``data/results/tuning_classical.json``); the default lies between.
     wavelet : str
         Name of an orthogonal wavelet in PyWavelets; the default was a little better than ``"db4"`` throughout.
     levels : int
@@ -160,7 +160,7 @@ def l1_wavelet(acquisition, weight=0.001, wavelet="db6", levels=3, iterations=30
         return _sparse(acquisition, weight, analyse, synthesise, lambda x: x, iterations, "L1-wavelet", progress)
 
 
-def total_variation(acquisition, weight=0.0004, iterations=30, progress=True):
+def total_variation(acquisition, weight=0.0005, iterations=30, progress=True):
     """Sparse differences of neighbours, ``min |M F S x - y|^2 / 2 + weight sum_d (d / d_d) |D_d x|_1``, in 3D.
 
     Total variation (Rudin, Osher and Fatemi, Physica D 60:259, 1992), with the absolute differences along z, y and x
@@ -174,8 +174,8 @@ def total_variation(acquisition, weight=0.0004, iterations=30, progress=True):
     acquisition : Acquisition
         Scaled as in :func:`l1_wavelet`.
     weight : float
-        In those units. Best on the validation slab: 0.0008, 0.0004 and 0.0003 at 2 mm and R = 4, 8 and 12, 0.0006 and 0.0005 at 1 mm
-        (``data/results/tuning_classical.json``).
+        In those units. On the validation slab 0.0008, 0.0004 and 0.0003 are best for 2 mm and R = 4, 8 and 12, and
+        0.0006 and 0.0005 for 1 mm and R = 8 and 12 (``data/results/tuning_classical.json``); the default lies between.
     iterations : int
         As in :func:`l1_wavelet`.
     progress : bool
