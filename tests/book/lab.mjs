@@ -1,14 +1,9 @@
 // Run a notebook in JupyterLab, move the controls of its widgets, and report what the page shows.
 // usage: node lab.mjs BROWSER URL SHOT > report.json
-import { chromium } from 'playwright-core';
+import { launch } from './browser.mjs';
 
 const [browser, url, shot] = process.argv.slice(2);
-const chrome = await chromium.launch({
-  executablePath: browser,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
-    '--disable-background-networking', '--disable-component-update',
-    '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1'],
-});
+const chrome = await launch(browser);
 const page = await chrome.newPage({ viewport: { width: 1280, height: 1400 } }), faults = [];
 page.setDefaultTimeout(300000);        // importing torch takes a busy machine a while
 page.on('pageerror', e => faults.push('page error: ' + String(e.stack).slice(0, 400)));

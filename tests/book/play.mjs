@@ -1,17 +1,12 @@
 // Play with every widget of a page, the network cut off, by mouse and keyboard or by touch, and report what was drawn.
 // usage: node play.mjs BROWSER URL WIDTH SHOTS > report.json
-import { chromium } from 'playwright-core';
 import { createRequire } from 'module';
+import { launch } from './browser.mjs';
 
 const [browser, url, width, shots] = process.argv.slice(2);
 const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const phone = +width < 500;
-const chrome = await chromium.launch({
-  executablePath: browser,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
-    '--disable-background-networking', '--disable-component-update',
-    '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1'],
-});
+const chrome = await launch(browser);
 const context = await chrome.newContext({
   viewport: { width: +width, height: 900 }, hasTouch: phone, deviceScaleFactor: phone ? 2 : 1, colorScheme: phone ? 'dark' : 'light',
 });

@@ -1,18 +1,13 @@
 // Open pages in headless Chromium with the network cut off, and report what a reader would stumble over.
 // usage: node visit.mjs BROWSER HTTP_ROOT FILE_ROOT < pages.json > report.json
-import { chromium } from 'playwright-core';
 import { readFileSync } from 'fs';
 import { createRequire } from 'module';
+import { launch } from './browser.mjs';
 
 const [browser, ...roots] = process.argv.slice(2);
 const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const pages = JSON.parse(readFileSync(0, 'utf8'));
-const chrome = await chromium.launch({
-  executablePath: browser,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
-    '--disable-background-networking', '--disable-component-update',
-    '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1'],
-});
+const chrome = await launch(browser);
 const context = await chrome.newContext();
 
 // Scripts draw formulas and widgets after the page has loaded.
