@@ -2,7 +2,7 @@
 #   make book      build the book, chapters executed on the shipped data: _build/html/index.html
 #   make test      everything that must pass
 #   make chapters  execute the chapters in place, storing their outputs (make chapters NAME=01_forward_model)
-#   make results   measure again what the book shows from data/results (an hour)
+#   make results   measure again what the book shows from data/results (three hours)
 #   make fuzz      look for files that break the readers (make fuzz FUZZ=20000, examples to try)
 #   make address   write the repository's address everywhere (make address URL=https://github.com/OWNER/NAME)
 PYTHON ?= python3
@@ -62,7 +62,10 @@ chapters: $(READY)
 	$(BIN)/python tools/execute.py $(NAME)
 
 results: $(READY)
-	cd data && for script in denoise cost tune tune_classical compare budgets; do TQDM_DISABLE= ../$(BIN)/python $$script.py || exit 1; done
+	cd data && for script in denoise cost tune tune_classical compare budgets solvers; do \
+	  TQDM_DISABLE= ../$(BIN)/python $$script.py || exit 1; done
+	TQDM_DISABLE= $(BIN)/mrilab compare --config data/sweeps/rivals.json
+	$(BIN)/python benchmarks/reconstruction.py --sides 64 96 128 192 256 --iterations 2 --out data/results/scaling.json
 
 address: $(READY)
 	$(BIN)/python tools/address.py $(URL)
