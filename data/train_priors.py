@@ -80,7 +80,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=[*PRIORS, "all"])
     parser.add_argument("--steps", type=int, default=8000)
-    parser.add_argument("--again", action="store_true", help="go on from the shipped weights, with other random numbers")
+    parser.add_argument("--again", action="store_true", help="from the shipped weights, with other random numbers")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
     parser.add_argument("--workers", type=int, default=0, help="processes that prepare heads; 8 keep a GPU busy")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
