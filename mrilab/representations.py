@@ -270,15 +270,15 @@ class Gaussians(Field):
         Adam's step at the start of that fit, for amplitudes, log-scales, quaternions and positions in voxels; it
         shrinks to a tenth, which the data steps keep.
     steps : int
-        Adam steps for each iteration of the data step.
+        Adam steps in each data step.
     pairs : int
         Pairs in a block.
     seed : int
         Of the positions, drawn where the start image is bright or has edges.
     """
 
-    def __init__(self, start, voxel_size, prior_voxel_size, count=None, iterations=100, learning_rate=0.02, steps=4,
-                 pairs=2**18, seed=0):
+    def __init__(self, start, voxel_size, prior_voxel_size, count=None, iterations=100, learning_rate=0.02, steps=2,
+                 pairs=2**17, seed=0):
         super().__init__(start, voxel_size, prior_voxel_size, steps)
         count = start.numel() // 5 if count is None else count
         if not (isinstance(count, int) and 1 <= count <= start.numel()):
@@ -312,8 +312,31 @@ class Gaussians(Field):
 
         self._warm_start(slope, iterations)
 
+    def fit(self, problem, target, rho, iterations=5):
+        """The data step: amplitudes, in which everything is linear, by conjugate gradients; then Adam for all."""
+        weight = rho * self.volume
+
+        def adjoint(amplitude, on_image, on_prior):             # of the sums over Gaussians: autograd's backward
+            with torch.enable_grad():
+                amplitude = amplitude.detach().requires_grad_()
+                grids = [splat(amplitude) for splat in splats]
+            return torch.autograd.grad(grids, amplitude, (on_image(grids[0].detach()), on_prior(grids[1].detach())))[0]
+
+        with torch.no_grad():
+            splats = [self._splat(shape) for shape in (self.shape, self.prior_shape)]
+        right = adjoint(self.amplitude, lambda _: problem.measured.contiguous(), lambda _: weight * target)
+        amplitude, used = conjugate_gradients(lambda a: adjoint(a, problem.operator.normal, lambda p: weight * p),
+                                              right, self.amplitude.detach(), iterations)
+        self.amplitude.data = amplitude
+        problem.applications += used + 1
+        super().fit(problem, target, rho, 1)
+
     def evaluate(self, shape):
         """The sum on the grid of a matrix over the field of view, complex ``(z, y, x)``."""
+        return self._splat(shape)(self.amplitude)
+
+    def _splat(self, shape):
+        """The function from amplitudes to the sum on a grid."""
         size = torch.tensor([L / n for L, n in zip(self.field_of_view, shape)]).to(self.position)
         centre = torch.tensor([n // 2 for n in shape], device=size.device)
         last = torch.tensor(shape, device=size.device) - 1
@@ -328,7 +351,7 @@ class Gaussians(Field):
             2 * quadratic[:, 0, 1], 2 * quadratic[:, 0, 2], 2 * quadratic[:, 1, 2]], dim=1)
         deviation = (R * scale[:, None, :]).norm(dim=-1).detach()               # along each axis of the grid
         reach = (CUT * deviation / size + 0.5).long().minimum(last)
-        return _Splat.apply(self.amplitude, polynomial, cell, reach, tuple(shape), self.pairs)
+        return lambda amplitude: _Splat.apply(amplitude, polynomial, cell, reach, tuple(shape), self.pairs)
 
 
 CUT = 3     # standard deviations
@@ -369,7 +392,7 @@ class _Splat(torch.autograd.Function):
         blocks = list(_Splat.blocks(reach, pairs, polynomial.dtype))
         for chosen, monomials, offset in blocks:
             weight = _Splat.weights(polynomial[chosen], monomials)
-            index = first[chosen, None] + offset @ stride
+            index = first[chosen, None] + (offset * stride).sum(dim=1)
             volume.index_add_(0, index.flatten(), (amplitude[chosen, None] * weight).flatten())
         ctx.save_for_backward(amplitude, polynomial, first, stride)
         ctx.blocks, ctx.margin, ctx.padded = blocks, margin, padded
@@ -384,12 +407,13 @@ class _Splat(torch.autograd.Function):
         to_amplitude, to_polynomial = torch.empty_like(amplitude), torch.empty_like(polynomial)
         for chosen, monomials, offset in ctx.blocks:
             weight = _Splat.weights(polynomial[chosen], monomials)
-            index = first[chosen, None] + offset @ stride
+            index = first[chosen, None] + (offset * stride).sum(dim=1)
             g = volume.index_select(0, index.flatten()).view(index.shape)
             to_amplitude[chosen] = (g * weight).sum(dim=1)
-            g = (g * amplitude[chosen, None].conj()).real * weight
-            to_polynomial[chosen] = -0.5 * (g @ monomials.T)
-        return to_amplitude, to_polynomial, None, None, None, None
+            if ctx.needs_input_grad[1]:
+                g = (g * amplitude[chosen, None].conj()).real * weight
+                to_polynomial[chosen] = -0.5 * (g @ monomials.T)
+        return to_amplitude, to_polynomial if ctx.needs_input_grad[1] else None, None, None, None, None
 
     @staticmethod
     def weights(polynomial, monomials):
@@ -399,7 +423,7 @@ class _Splat(torch.autograd.Function):
     @staticmethod
     def blocks(reach, pairs, dtype):
         """Gaussians in order of their boxes, so that a block shares one; its offsets and their monomials."""
-        order = (2 * reach + 1).prod(dim=1).argsort(descending=True)
+        order = ((reach[:, 0] * 2**16 + reach[:, 1]) * 2**16 + reach[:, 2]).argsort()
         start = 0
         while start < len(order):
             count = max(1, pairs // int((2 * reach[order[start]] + 1).prod()))

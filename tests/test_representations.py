@@ -259,8 +259,20 @@ def test_warm_starts_reach_the_start_image():
     assert relative(represent("neural_field", start, (9, 9, 9), width=64, batch=2**11).image(), start) < 0.3
 
 
+def test_amplitudes_are_fitted_by_least_squares(scan, problem):
+    """After many conjugate gradients, and without Adam, no change of the amplitudes lowers the objective."""
+    x = represent("gaussian", problem.start, problem.voxel_size, (9, 12, 20), count=60, iterations=10)
+    x.optimizer.step = lambda: None
+    target = x.prior_image().detach() + 0.3 * randn(*x.prior_shape)
+    x.fit(problem, target, 0.2, 400)
+    residual = problem.operator.forward(x.image()) - scan.kspace / problem.scale
+    objective = residual.abs().square().sum() + 0.2 * x.volume * (x.prior_image() - target).abs().square().sum()
+    gradient = torch.autograd.grad(objective, x.amplitude)[0]
+    assert gradient.norm() < 1e-3 * 2 * torch.autograd.grad(x.image(), x.amplitude, problem.measured)[0].norm()
+
+
 @pytest.mark.parametrize("name", ["gaussian", "neural_field"])
-def test_fit_by_adam_lowers_its_objective(scan, problem, name):
+def test_fit_lowers_its_objective(scan, problem, name):
     x = represent(name, problem.start, problem.voxel_size, (9, 12, 20),
                   **dict(gaussian=dict(iterations=30), neural_field=dict(width=32, iterations=100, batch=2**11))[name])
     target = x.prior_image().detach() * 0.5
@@ -272,7 +284,8 @@ def test_fit_by_adam_lowers_its_objective(scan, problem, name):
 
     first, used = objective(), problem.applications
     x.fit(problem, target, 1, 8)
-    assert objective() < 0.9 * first and problem.applications == used + 4 * 8
+    assert objective() < 0.9 * first
+    assert problem.applications - used == (4 * 8 if name == "neural_field" else 8 + 1 + 2)
 
 
 def solve(scan, name, prior_voxel_size, tau, levels, **options):
