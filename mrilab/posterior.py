@@ -1,6 +1,6 @@
 """Posterior sampling with a 2D diffusion prior: DDS, DiffusionMBIR, TPDM and ISCS.
 
-The four are one walk down the noise levels. At each level (DDS, in its variance-exploding form),
+The four are one walk down the noise levels. At each level (DDS, in its variance-exploding form)::
 
     predict   clean = D(x; now), slice by slice
     correct   image = argmin |A x - y|^2 + rho |x - clean|^2, a few conjugate-gradient steps from ``clean``
