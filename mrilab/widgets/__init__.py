@@ -2,7 +2,7 @@
 
 ``VolumeViewer`` shows volumes in three linked planes, ``KSpaceLab`` lets the reader choose what is measured,
 ``NoiseLab`` and ``NetworkLab`` denoise, ``IterationPlayer`` replays a reconstruction, ``ComparisonDashboard`` holds
-two results against each other.
+two results against each other, ``ReaderStudy`` asks which of two images is better.
 """
 
 from .comparison_dashboard import ComparisonDashboard
@@ -10,6 +10,9 @@ from .iteration_player import IterationPlayer
 from .kspace_lab import KSpaceLab
 from .network_lab import NetworkLab
 from .noise_lab import NoiseLab
+from .reader_study import ReaderStudy
 from .volume_viewer import VolumeViewer
 
-__all__ = ["ComparisonDashboard", "IterationPlayer", "KSpaceLab", "NetworkLab", "NoiseLab", "VolumeViewer"]
+__all__ = [
+    "ComparisonDashboard", "IterationPlayer", "KSpaceLab", "NetworkLab", "NoiseLab", "ReaderStudy", "VolumeViewer",
+]
