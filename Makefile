@@ -2,6 +2,7 @@
 #   make book      build the book, chapters executed on the shipped data: _build/html/index.html
 #   make test      everything that must pass
 #   make chapters  execute the chapters in place, storing their outputs (make chapters NAME=01_forward_model)
+#   make exercises write the student form of the chapters, for Colab: _build/exercises/*.ipynb
 #   make results   measure again what the book shows from data/results (three hours)
 #   make fuzz      look for files that break the readers (make fuzz FUZZ=20000, examples to try)
 #   make address   write the repository's address everywhere (make address URL=https://github.com/OWNER/NAME)
@@ -13,7 +14,7 @@ READY := .venv/ready
 export TQDM_DISABLE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: env book test lint browser chapters results address fuzz clean
+.PHONY: env book test lint browser chapters exercises results address fuzz clean
 
 env: $(READY)
 
@@ -60,6 +61,9 @@ browser:
 
 chapters: $(READY)
 	$(BIN)/python tools/execute.py $(NAME)
+
+exercises: $(READY)
+	$(BIN)/python tools/exercises.py $(NAME)
 
 results: $(READY)
 	cd data && for script in denoise cost tune tune_classical compare budgets solvers; do \
