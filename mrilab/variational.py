@@ -235,7 +235,8 @@ def reconstruct(acquisition, prior, representation="voxel", planes=tuple(PLANES)
     sigma : tuple of float
         First and last, or highest and lowest, noise level for images whose 99th percentile is 1.
     weight : float
-        Trust in the prior. In ``"fast"``, 1 takes its score at its word. The defaults were tuned.
+        Trust in the prior. In ``"fast"``, 1 takes its score at its word. The defaults were tuned; 0 leaves least
+        squares.
     cg_iterations : int
         Conjugate-gradient steps for each data step of ``"fast"``; ``"gaussian"`` and ``"neural_field"`` take a few
         steps of Adam for each of them.
@@ -253,7 +254,7 @@ def reconstruct(acquisition, prior, representation="voxel", planes=tuple(PLANES)
     Raises
     ------
     ValueError
-        For an unknown plane, setting or option, noise levels that do not fall, or a number that is not positive.
+        For an unknown plane, setting or option, noise levels that do not fall, or a number out of its range.
 
     Examples
     --------
@@ -344,7 +345,9 @@ def _options(planes, setting, changes):
         value = options.get(name)
         if value is not None and not (isinstance(value, int) and value >= 1):
             raise ValueError(f"{name}: found {value!r}, expected a whole number of 1 or more")
-    for name in ("weight", "learning_rate", "discrepancy"):
+    if not 0 <= options["weight"] < float("inf"):
+        raise ValueError(f"weight: found {options['weight']!r}, expected a number of 0 or more")
+    for name in ("learning_rate", "discrepancy"):
         value = options.get(name)
         if value is not None and not 0 < value < float("inf"):
             raise ValueError(f"{name}: found {value!r}, expected a positive number")

@@ -225,3 +225,10 @@ def test_bad_arguments(scan, sampler, change, message):
     arguments = dict(acquisition=scan[0], prior=Prior(Oracle(), (1, 1)), progress=False) | change
     with pytest.raises(ValueError, match=message):
         sampler(**arguments)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_kspace_of_zeros(scan, sampler):
+    a = scan[0]
+    with pytest.raises(ValueError, match="k-space of zeros"):
+        sampler(Acquisition(0 * a.kspace, a.maps, a.mask, a.voxel_size), Prior(Oracle(), (1, 1)), progress=False)

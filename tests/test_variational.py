@@ -11,7 +11,7 @@ from mrilab.problem import Problem, noise_level
 from mrilab.simulate import head_phantom, simulate_acquisition
 from mrilab.unet import UNet
 from mrilab.variational import denoised_average, draw_slices, noise_schedule, reconstruct, score_matching_gradient
-from mrilab.volumes import PLANES, Acquisition, load_volume
+from mrilab.volumes import PLANES, Acquisition, Volume, load_volume
 
 
 @pytest.fixture(scope="module")
@@ -108,14 +108,14 @@ def test_reaches_the_posterior_mode_of_a_gaussian(scan):
 
 
 def test_without_a_prior_it_is_least_squares(scan):
-    """A weight of next to nothing: both settings end at the solution of the normal equations, which data determine."""
+    """A weight of zero: both settings end at the solution of the normal equations, which data determine."""
     acquisition, _ = simulate_acquisition(head_phantom((9, 9, 9)), acceleration=1, coils=2)
     operator = SenseOperator(acquisition.maps, acquisition.mask)
     exact, _ = conjugate_gradients(operator.normal, operator.adjoint(acquisition.kspace), iterations=100)
     prior = Prior(Oracle(), (1, 99))
-    fast = reconstruct(acquisition, prior, weight=1e-9, cg_iterations=30, progress=False).image
+    fast = reconstruct(acquisition, prior, weight=0, cg_iterations=30, progress=False).image
     assert (fast - exact).norm() < 1e-3 * exact.norm()
-    paper = reconstruct(acquisition, prior, setting="paper", weight=1e-9, iterations=300, slices=1, slab=1,
+    paper = reconstruct(acquisition, prior, setting="paper", weight=0, iterations=300, slices=1, slab=1,
                         progress=False).image
     assert (paper - exact).norm() < 2e-2 * exact.norm()
 
@@ -204,6 +204,26 @@ def test_odd_sizes_anisotropic_voxels_and_one_coil(voxel_size, coils):
     acquisition, truth = simulate_acquisition(head_phantom(voxel_size), acceleration=2, coils=coils)
     result = reconstruct(acquisition, load_prior("diverse"), iterations=6, progress=False)
     assert psnr(result.image, truth) > psnr(cg_sense(acquisition, progress=False).image, truth)
+
+
+@pytest.mark.parametrize("setting", ["fast", "paper"])
+def test_slices_far_smaller_than_the_receptive_field(setting):
+    """Of a few voxels, too few for one step of the network's coarsest level: handled, and no worse than the start."""
+    acquisition, truth = simulate_acquisition(head_phantom((24, 27, 34)), acceleration=1.5, coils=2)
+    assert max(truth.shape) < 10 and min(truth.shape) == 5
+    result = reconstruct(acquisition, load_prior("diverse"), setting=setting, iterations=4, progress=False)
+    start = Problem(acquisition, load_prior("diverse"))
+    assert psnr(result.image, truth) > psnr(start.start * start.scale, truth) - 1
+
+
+def test_images_without_phase():
+    """A magnitude is a complex image like any other: real data give a real image, but for their noise."""
+    head = load_volume("colin27_ch2_slab").resample((3, 3, 3)).data
+    acquisition, truth = simulate_acquisition(Volume(head.cfloat(), (3, 3, 3)), acceleration=4)
+    assert truth.imag.abs().max() == 0
+    result = reconstruct(acquisition, load_prior("diverse"), progress=False)
+    assert psnr(result.image, truth) > psnr(cg_sense(acquisition, progress=False).image, truth) + 2
+    assert result.image.imag.norm() < 0.1 * result.image.real.norm()
 
 
 def test_noise_level_is_estimated_when_it_is_not_known(scan):
