@@ -66,7 +66,7 @@ exercises: $(READY)
 	$(BIN)/python tools/exercises.py $(NAME)
 
 results: $(READY)
-	cd data && for script in denoise cost tune tune_classical compare budgets solvers; do \
+	cd data && for script in denoise cost tune tune_classical compare budgets solvers twelve; do \
 	  TQDM_DISABLE= ../$(BIN)/python $$script.py || exit 1; done
 	TQDM_DISABLE= $(BIN)/mrilab compare --config data/sweeps/rivals.json
 	$(BIN)/python benchmarks/reconstruction.py --sides 64 96 128 192 256 --iterations 3 --out data/results/scaling.json
