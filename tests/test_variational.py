@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 import torch
 from test_diffusion import TAU, Oracle
@@ -7,6 +9,7 @@ from mrilab.classical import cg_sense
 from mrilab.diffusion import Prior, load_prior, to_channels, to_complex
 from mrilab.metrics import percentile, psnr
 from mrilab.operators import SenseOperator, conjugate_gradients
+from mrilab.posterior import tpdm
 from mrilab.problem import Problem, noise_level
 from mrilab.simulate import head_phantom, simulate_acquisition
 from mrilab.unet import UNet
@@ -158,6 +161,15 @@ def test_stops_when_the_noise_explains_the_misfit(scan):
 def test_warns_of_a_voxel_size_the_prior_does_not_know(scan):
     with pytest.warns(UserWarning, match="voxel size 6 x 6 x 8 mm: the prior was trained on 1 to 4 mm"):
         Problem(scan[0], load_prior("diverse"))
+
+
+def test_warns_once_and_goes_on(scan):
+    for solve, options in ((reconstruct, dict(iterations=3)), (tpdm, dict(steps=3))):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            result = solve(scan[0], load_prior("diverse"), progress=False, **options)
+        assert [str(w.message) for w in caught] == ["voxel size 6 x 6 x 8 mm: the prior was trained on 1 to 4 mm"]
+        assert psnr(result.image, scan[1]) > 15
 
 
 def test_without_maps_they_are_estimated():

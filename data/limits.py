@@ -1,0 +1,390 @@
+"""Where the methods end: other scans than the prior's, a tumour, small lesions, uncertainty, planes that disagree.
+
+    python data/limits.py                      # all parts, into data/results/limits.json; half an hour on one core
+    python data/limits.py shifts planes        # these parts; the others in the file stay
+
+2 mm, R = 8, eight coils, noise 0.01 and a block of the readout unless a part says otherwise. Settings come from the
+validation slab: those of data/tune_classical.py and data/budgets.py, and for the shifts new ones for each condition.
+What was computed stays in `runs/limits`, so an interrupted run goes on. Seconds are those of the processor.
+"""
+
+import argparse
+import datetime
+import functools
+import itertools
+import json
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from joblib import Memory, Parallel, delayed
+from scipy import ndimage
+from scipy.stats import pearsonr, spearmanr
+from tqdm import tqdm
+
+from mrilab.datasets import fetch
+from mrilab.diffusion import load_prior
+from mrilab.experiments import commit
+from mrilab.methods import reconstruct
+from mrilab.metrics import head_mask, percentile, psnr
+from mrilab.operators import SenseOperator
+from mrilab.reliability import auc, conformal_factor, lesion, matched_filter, place, reliability_curve
+from mrilab.sampling import equispaced_mask, poisson_disc_mask, random_mask
+from mrilab.simulate import simulate_acquisition, smooth_phase
+from mrilab.training import hardware
+from mrilab.volumes import PLANES, Acquisition, Volume, atomic_path, load_volume
+
+HERE = Path(__file__).parent
+RESULT = HERE / "results" / "limits.json"
+HEAD, SLAB, TUMOUR, KNEE = "qtim_MRHead", "colin27_ch2_slab", "qtim_MRBrainTumor2", "mskt_knee_mese"
+PRIORS = ("diverse", "fixed_1mm")
+MASKS = {"poisson": poisson_disc_mask, "random": random_mask,
+         "regular": lambda shape, acceleration, seed: equispaced_mask(shape, acceleration)}
+MIMIC = ([0, 0.08, 0.2, 0.45, 0.75, 1.1], [0, 0.1, 1.0, 0.6, 0.35, 0.7])    # T1-like to T2-like grey values
+
+# Conditions of the shifts: what differs from the usual scan.
+SHIFTS = {
+    "usual": {},
+    "after contrast agent": dict(volume=TUMOUR),
+    "T2 mimicry": dict(mimic=True),
+    "1.5 T, simulated": dict(noise=0.02, phase=0.5, shading=0.0),
+    "3 T, simulated": dict(coils=16, phase=1.0, shading=0.1),
+    "7 T, simulated": dict(noise=0.0043, coils=32, phase=2.33, shading=0.3),
+    "knee": dict(volume=KNEE, voxel_size=(4, 2, 2)),
+    "1 coil": dict(coils=1), "4 coils": dict(coils=4), "16 coils": dict(coils=16),
+    "random mask": dict(mask="random"), "regular mask": dict(mask="regular"),
+    "noise 0.003": dict(noise=0.003), "noise 0.03": dict(noise=0.03), "noise 0.1": dict(noise=0.1),
+}
+TRIALS = {      # of each condition, on the validation slab
+    "cg_sense": [dict(regularization=w, iterations=n, tolerance=0) for w in (0.001, 0.003, 0.01, 0.03, 0.1)
+                 for n in (10, 20)],
+    "total_variation": [dict(weight=w) for w in (0.0002, 0.0004, 0.001, 0.003, 0.01)],
+    "variational": [dict(weight=w) for w in (0.2, 0.35, 0.6)],
+}
+SAMPLER = dict(sigma=(0.1, 0.01), steps=20)     # what data/budgets.py found best for 1,000 evaluations
+METHODS = {     # of the lesions: method, prior
+    "CG-SENSE": ("cg_sense", None), "total variation": ("total_variation", None),
+    "variational, fixed": ("variational", "fixed_1mm"), "variational, diverse": ("variational", "diverse"),
+    "DDS": ("dds", "diverse"),
+}
+SEVERAL = {     # of the uncertainty: eight solutions each
+    "variational, seeds": ("variational", {}),
+    "DDS": ("dds", SAMPLER | dict(eta=1.0)),
+    "DDS, eta 0": ("dds", SAMPLER | dict(eta=0.0)),
+    "TPDM": ("tpdm", SAMPLER | dict(eta=1.0, planes=("axial", "sagittal"))),
+    "TPDM, from sigma 1": ("tpdm", dict(sigma=(1.0, 0.01), steps=40, eta=0.0, planes=("axial", "sagittal"))),
+}
+memory = Memory(HERE.parent / "runs" / "limits", verbose=0)
+weights = {name: json.loads(fetch(name).with_suffix(".json").read_text())["sha256"] for name in PRIORS}
+
+
+@functools.lru_cache(maxsize=1)         # the jobs on the same data follow each other
+def scan(volume=HEAD, voxel_size=(2, 2, 2), acceleration=8, coils=8, noise=0.01, seed=0, mask="poisson", mimic=False,
+         phase=1.0, shading=0.0, width=16, start=None):
+    """Acquisition and truth of a block of the readout, ``width`` voxels from ``start``, about the middle without.
+
+    ``phase`` multiplies that of :func:`simulate_acquisition`; ``shading`` is the rms of a smooth factor's logarithm.
+    """
+    volume = load_volume(volume)
+    if mimic:
+        values = np.interp(volume.data / percentile(volume.data, 0.99), *MIMIC)
+        volume = Volume(torch.from_numpy(values), volume.voxel_size)
+    volume = volume.resample(voxel_size)
+    shape = tuple(volume.data.shape)
+    if phase != 1 or shading:
+        angle = phase * smooth_phase(shape, torch.Generator().manual_seed(seed))
+        factor = shading * smooth_phase(shape, torch.Generator().manual_seed(1000 + seed))
+        volume = Volume(volume.data * torch.exp(factor + 1j * angle), volume.voxel_size)
+    complete, truth = simulate_acquisition(volume, 1, coils, noise, seed)
+    lines = MASKS[mask](shape, acceleration, seed=seed)
+    kspace = complete.kspace * lines[..., None]
+    acquisition = Acquisition(kspace, complete.maps, lines, complete.voxel_size, noise)
+    start = shape[2] // 2 - width // 2 if start is None else start
+    return acquisition.readout_block(start, start + width), truth[..., start:start + width]
+
+
+def solve(method, acquisition, prior="diverse", seed=0, **settings):
+    """Magnitude-ready image, and the seconds of the processor."""
+    begin = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)        # voxel sizes outside a prior's are what this is about
+        result = reconstruct(method, acquisition, prior and load_prior(prior), seed, **settings)
+    return result, time.process_time() - begin
+
+
+def tuned(method, acceleration):
+    """What the validation slab says at 2 mm; the solver keeps its defaults, the samplers data/budgets.py's."""
+    found = json.loads((HERE / "results" / "tuning_classical.json").read_text())["best"]
+    return {"dds": SAMPLER | dict(eta=1.0), "variational": {}}.get(method) if method in ("dds", "variational") else (
+        found[f"{method} 2 mm R {acceleration}"])
+
+
+# --- shifts
+
+@memory.cache
+def shift(case, method, settings, weights):
+    """Quality of one reconstruction of one condition."""
+    torch.set_num_threads(1)
+    acquisition, truth = scan(**case)
+    result, seconds = solve(method, acquisition, seed=case["seed"], **settings)
+    return dict(method=method, settings=settings, psnr=psnr(result.image, truth),
+                psnr_head=psnr(result.image, truth, head_mask(truth)), misfit=result.misfit, seconds=round(seconds, 2))
+
+
+def shifts(run):
+    def best(name, method):     # a shift of the volume itself cannot be made on the slab: the usual setting stays
+        rows = trials[name if "volume" not in SHIFTS[name] else "usual", method]
+        return max(rows, key=lambda row: row["psnr"])["settings"]
+
+    names = [name for name in SHIFTS if "volume" not in SHIFTS[name]]
+    keys = [(n, m) for n in names for m in TRIALS for _ in TRIALS[m]]
+    found = run("shifts, tuning", shift, [(SHIFTS[n] | dict(volume=SLAB, seed=0), m, s, weights)
+                                          for n in names for m in TRIALS for s in TRIALS[m]])
+    trials = {key: [row for k, row in zip(keys, found) if k == key] for key in keys}
+    jobs = [(n, seed, label, m, s) for n in SHIFTS for seed in range(2) for label, m, s in (
+        *((m, m, best(n, m)) for m in TRIALS), ("variational, default", "variational", {}))]
+    rows = run("shifts", shift, [(SHIFTS[n] | dict(seed=seed), m, s, weights) for n, seed, _, m, s in jobs])
+    return dict(conditions=SHIFTS, volume=HEAD, readout=16,
+                rows=[dict(condition=n, seed=seed, label=label) | row for (n, seed, label, *_), row in zip(jobs, rows)],
+                trials=[dict(condition=n) | row for (n, _), row in zip(keys, found)])
+
+
+# --- the tumour
+
+def tumour_masks(truth):
+    """Lesion, its rim, the ring around it and the rest of the head, bool ``(z, y, x)``.
+
+    The meningioma takes up contrast agent: above half of the 99th percentile, opened by two voxels to cut the vessels
+    and membranes that shine as well, the piece about the middle of the block, holes filled.
+    """
+    bright = ndimage.binary_opening(truth.abs().numpy() > 0.5, iterations=2)
+    pieces, _ = ndimage.label(bright)
+    core = ndimage.binary_fill_holes(pieces == pieces[22, 66, truth.shape[2] // 2 - 2])
+    grown = {n: ndimage.binary_dilation(core, iterations=n) for n in (2, 5)}
+    rim = grown[2] & ~ndimage.binary_erosion(core, iterations=2)
+    head = head_mask(truth).numpy()
+    return {name: torch.from_numpy(m) for name, m in dict(
+        lesion=core, rim=rim, around=grown[5] & ~grown[2] & head, rest=head & ~grown[5]).items()}
+
+
+def slope(x):
+    """Magnitude of the gradient of a real volume, per voxel."""
+    return sum(g.square() for g in torch.gradient(x)).sqrt()
+
+
+@memory.cache
+def tumour_job(label, acceleration, seed, weights):
+    torch.set_num_threads(1)
+    acquisition, truth = scan(volume=TUMOUR, acceleration=acceleration, seed=seed, start=26, width=28)
+    method, prior = METHODS[label]
+    result, _ = solve(method, acquisition, prior, seed, **tuned(method, acceleration))
+    masks, x, truth = tumour_masks(truth), result.image.abs(), truth.abs()
+    error = x - truth
+
+    def contrast(v):
+        return (v[masks["lesion"]].mean() - v[masks["around"]].mean()).item()
+
+    def rms(region):
+        return error[region].square().mean().sqrt().item()
+
+    steep = slope(truth)
+    low, high = torch.quantile(steep[masks["rim"]], torch.tensor([0.25, 0.75]))
+    alike = masks["rest"] & (steep > low) & (steep < high)          # other edges as steep as the lesion's
+    edge = masks["rim"] & (steep > low) & (steep < high)
+    core = torch.from_numpy(ndimage.binary_erosion(masks["lesion"].numpy(), iterations=2))
+    texture = [v[core] - torch.from_numpy(ndimage.gaussian_filter(v.numpy(), 2))[core] for v in (x, truth)]
+    return dict(label=label, acceleration=acceleration, seed=seed, psnr=psnr(x, truth),
+                contrast=contrast(x) / contrast(truth), edge=(slope(x)[edge].mean() / steep[edge].mean()).item(),
+                edge_elsewhere=(slope(x)[alike].mean() / steep[alike].mean()).item(),
+                edge_error=rms(edge), edge_error_elsewhere=rms(alike), error={n: rms(m) for n, m in masks.items()},
+                texture=(texture[0].std() / texture[1].std()).item(),
+                texture_correlation=pearsonr(*(t.numpy() for t in texture)).statistic.item())
+
+
+def tumour(run):
+    jobs = [(m, r, seed, weights) for r in (4, 8, 12) for seed in range(2) for m in METHODS]
+    _, truth = scan(volume=TUMOUR, start=26, width=28)
+    return dict(volume=TUMOUR, readout=[26, 54], voxels={n: int(m.sum()) for n, m in tumour_masks(truth).items()},
+                rows=run("tumour", tumour_job, jobs))
+
+
+# --- small lesions
+
+SIZES, CONTRASTS = (4, 8), (0.05, 0.1, 0.2)       # mm; the brightest tissue is 1
+
+
+def places(truth, distance=7, seed=0):
+    """Voxels in the brain at least ``distance`` apart along an axis: 20 mm below the skin, no ventricle."""
+    magnitude = truth.abs()
+    inside = torch.from_numpy(ndimage.binary_erosion(head_mask(truth).numpy(), iterations=10, border_value=1))
+    local = torch.from_numpy(ndimage.gaussian_filter(magnitude.numpy(), 1.5))
+    generator = np.random.default_rng(seed)
+    starts = generator.integers(3, 3 + distance, 3)
+    grid = itertools.product(*(range(s, n - 4, distance) for s, n in zip(starts, truth.shape)))
+    return [at for at in grid if inside[at] and local[at] > 0.4]
+
+
+@memory.cache
+def lesion_job(label, acceleration, size, contrast, seed, weights):
+    """Scores of the matched filters at all places; of each size where there is no lesion."""
+    torch.set_num_threads(1)
+    acquisition, truth = scan(acceleration=acceleration, seed=seed, width=28)
+    centres = places(truth, seed=seed)
+    if contrast:
+        added = contrast * place(lesion(size, acquisition.voxel_size), centres, truth.shape) * truth.sgn()
+        kspace = acquisition.kspace + SenseOperator(acquisition.maps, acquisition.mask).forward(added)
+        acquisition = Acquisition(kspace, acquisition.maps, acquisition.mask, acquisition.voxel_size, acquisition.noise)
+    if label == "truth":
+        x = (truth + added if contrast else truth).abs()
+    else:
+        method, prior = METHODS[label]
+        x = solve(method, acquisition, prior, seed, **tuned(method, acceleration))[0].image.abs()
+    at = tuple(np.transpose(centres))
+    sizes = [size] if contrast else SIZES
+    return [dict(label=label, acceleration=acceleration, size=s, contrast=contrast, seed=seed, places=len(centres),
+                 known=filtered(x - truth.abs(), s, acquisition.voxel_size)[at].tolist(),
+                 unknown=filtered(x, s, acquisition.voxel_size)[at].tolist()) for s in sizes]
+
+
+def filtered(x, size, voxel_size):
+    return matched_filter(x, lesion(size, voxel_size))
+
+
+def lesions(run):
+    cases = [(0, 0), *itertools.product(SIZES, CONTRASTS)]
+    jobs = [(m, 8, s, c, seed, weights) for seed in range(2) for m in ("truth", *METHODS) for s, c in cases]
+    scores = {}
+    for row in itertools.chain(*run("lesions", lesion_job, jobs)):
+        for kind in ("known", "unknown"):
+            scores.setdefault((row["label"], kind, row["size"], row["contrast"]), []).extend(row[kind])
+    rows = []
+    for m, s, c in itertools.product(("truth", *METHODS), SIZES, CONTRASTS):
+        row = dict(label=m, size=s, contrast=c)
+        for kind in ("known", "unknown"):
+            present, absent = (torch.tensor(scores[m, kind, s, contrast]) for contrast in (c, 0))
+            row |= {kind: auc(present, absent), "places": len(absent)}
+        row["kept"] = ((present - absent).mean() / c).item()         # of the contrast, lesion minus no lesion
+        row["kept_spread"] = ((present - absent).std() / c).item()
+        row["absent"] = [round(v, 4) for v in scores[m, "known", s, 0]]
+        row["present"] = [round(v, 4) for v in scores[m, "known", s, c]]
+        rows.append(row)
+    return dict(volume=HEAD, acceleration=8, readout=28, rows=rows)
+
+
+# --- uncertainty
+
+@memory.cache
+def several(volume, method, settings, count, weights):
+    """Mean and standard deviation of the magnitudes of ``count`` solutions, and the truth."""
+    torch.set_num_threads(1)
+    acquisition, truth = scan(volume=volume)
+    found = torch.stack([solve(method, acquisition, seed=s, **settings)[0].image.abs() for s in range(count)])
+    return found.mean(0), found.std(0), truth.abs(), [psnr(x, truth) for x in found]
+
+
+def uncertainty(run):
+    jobs = [(v, m, s, 8, weights) for m, s in SEVERAL.values() for v in (SLAB, HEAD)]
+    found = run("uncertainty", several, jobs)
+    rows = []
+    for label, calibration, test in zip(SEVERAL, found[::2], found[1::2]):
+        (spread, error), (spread0, error0) = (
+            (s[inside] + 1e-4, (mean - truth)[inside].abs())
+            for mean, s, truth, _ in (test, calibration) for inside in [head_mask(truth)])
+        factor, width = conformal_factor(spread0, error0), error0.quantile(0.9).item()
+        covered = error <= factor * spread
+        order = spread.argsort()
+        tenths = [covered[o].float().mean().item() for o in order.tensor_split(10)]
+        flat = [(error[o] <= width).float().mean().item() for o in order.tensor_split(10)]
+        curve = [x.tolist() for x in reliability_curve(spread, error)]
+        half = test[2].shape[2] // 2
+        first = torch.arange(test[2].shape[2])[None, None].expand(test[2].shape)[head_mask(test[2])] < half
+        own = conformal_factor(spread[first], error[first])
+        rows.append(dict(
+            label=label, psnr=float(np.mean(test[3])), psnr_of_mean=psnr(test[0], test[2]),
+            spearman=spearmanr(spread, error).statistic.item(), pearson=pearsonr(spread, error).statistic.item(),
+            ratio=(error.square().mean().sqrt() / spread.square().mean().sqrt()).item(), curve=curve,
+            one_sigma=(error <= spread).float().mean().item(), factor=factor, covered=covered.float().mean().item(),
+            covered_tenths=tenths, width=(2 * factor * spread).mean().item(), constant=width,
+            covered_constant=(error <= width).float().mean().item(), covered_constant_tenths=flat,
+            factor_own=own, covered_own=(error[~first] <= own * spread[~first]).float().mean().item()))
+    return dict(calibration=SLAB, test=HEAD, readout=16, solutions=8, level=0.9, rows=rows)
+
+
+# --- planes
+
+def roughness(error):
+    """Change of the error from slice to slice along each axis over what white noise would have: 1 is white."""
+    scale = error.square().mean().sqrt() * 2**0.5
+    return {plane: (torch.diff(error, dim=axis).square().mean().sqrt() / scale).item()
+            for plane, axis in PLANES.items()}
+
+
+def by_distance(error, inside, distance, edges):
+    """Root mean square of the error inside, by distance (voxels) in ``[edge, next edge)``."""
+    return [error[inside & (distance >= low) & (distance < high)].square().mean().sqrt().item()
+            for low, high in zip(edges, edges[1:])]
+
+
+@memory.cache
+def planes_job(settings, seed, weights):
+    torch.set_num_threads(1)
+    acquisition, truth = scan(seed=seed, width=24)
+    result, seconds = solve("variational", acquisition, seed=seed, **settings)
+    return dict(settings=settings, seed=seed, psnr=psnr(result.image, truth), seconds=round(seconds, 2),
+                evaluations=result.network_evaluations, roughness=roughness(result.image.abs() - truth.abs()))
+
+
+@memory.cache
+def borders_job(settings, seed, weights):
+    """Error by distance to the ends of a block of the readout, of the block by itself and cut from the whole head."""
+    torch.set_num_threads(1)
+    shape = load_volume(HEAD).resample((2, 2, 2)).data.shape
+    acquisition, truth = scan(seed=seed, width=shape[2])
+    whole = solve("variational", acquisition, seed=seed, **settings)[0].image.abs()
+    start, stop = shape[2] // 2 - 12, shape[2] // 2 + 12
+    alone = solve("variational", acquisition.readout_block(start, stop), seed=seed, **settings)[0].image.abs()
+    x = torch.arange(24)
+    distance = torch.minimum(x, 23 - x)[None, None].expand(alone.shape)
+    part, inside = truth.abs()[..., start:stop], head_mask(truth)[..., start:stop]
+    edges = [0, 1, 2, 3, 4, 6, 8, 12]
+    faces = torch.stack([torch.minimum(p, n - 1 - p).reshape([-1 if a == axis else 1 for a in range(3)]).expand(shape)
+                         for axis, n in enumerate(shape) for p in [torch.arange(n)]]).amin(0)
+    relative = (whole - truth.abs()) / truth.abs().clamp_min(0.1)
+    far = [0, 2, 4, 6, 9, 12, 16, 24]
+    return dict(settings=settings, seed=seed, edges=edges, alone=by_distance(alone - part, inside, distance, edges),
+                cut=by_distance(whole[..., start:stop] - part, inside, distance, edges), volume_edges=far,
+                volume=by_distance(whole - truth.abs(), head_mask(truth), faces, far),
+                volume_relative=by_distance(relative, head_mask(truth), faces, far))
+
+
+def planes(run):
+    combinations = [list(c) for n in (1, 2, 3) for c in itertools.combinations(PLANES, n)]
+    changes = ([dict(planes=c) for c in combinations] + [dict(slab=n) for n in (2, 5, 10)]
+               + [dict(fraction=f) for f in (1 / 24, 1 / 12, 1 / 6, 2 / 3, 1.0)])
+    rows = run("planes", planes_job, [(c, seed, weights) for seed in range(2) for c in changes])
+    borders = run("borders", borders_job, [(c, 0, weights) for c in ({}, dict(planes=["axial"]),
+                                                                     dict(planes=["sagittal"]))])
+    return dict(volume=HEAD, readout=24, rows=rows, borders=borders)
+
+
+PARTS = dict(shifts=shifts, tumour=tumour, lesions=lesions, uncertainty=uncertainty, planes=planes)
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help=f"some of {', '.join(PARTS)}; all without")
+    parser.add_argument("--jobs", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+
+    def run(what, function, jobs):
+        pool = Parallel(n_jobs=options.jobs, return_as="generator")
+        return list(tqdm(pool(delayed(function)(*job) for job in jobs), desc=what, total=len(jobs)))
+
+    for name in options.parts or PARTS:
+        part = dict(hardware=hardware(), commit=commit(), date=datetime.date.today().isoformat(), weights=weights,
+                    voxel_size=2, **PARTS[name](run))
+        whole = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+        with atomic_path(RESULT) as temporary:
+            temporary.write_text(json.dumps(whole | {name: part}, indent=1) + "\n")
