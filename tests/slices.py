@@ -41,21 +41,20 @@ def missing(sources):
 
 
 def changed(node):
-    """Names whose objects a statement may change: stores into them, and bare calls of them or with them."""
+    """Names whose objects a statement may change: it stores into them, or is a bare call of or with them."""
     for part in ast.walk(node):
+        targets = []
         if isinstance(part, ast.Attribute | ast.Subscript) and isinstance(part.ctx, ast.Store):
-            target = part
+            targets = [part]
         elif isinstance(part, ast.Expr) and isinstance(part.value, ast.Call):
-            target = part.value.func
-            if isinstance(target, ast.Name) and target.id == "print":
-                continue
-            yield from (a.id for a in part.value.args if isinstance(a, ast.Name))
-        else:
-            continue
-        while isinstance(target, ast.Attribute | ast.Subscript):
-            target = target.value
-        if isinstance(target, ast.Name):
-            yield target.id
+            targets = [part.value.func, *part.value.args]
+        for target in targets:
+            while isinstance(target, ast.Attribute | ast.Subscript):
+                target = target.value
+            if isinstance(target, ast.Name):
+                if target.id == "print":
+                    break
+                yield target.id
 
 
 def needed(sources, goal):
