@@ -61,7 +61,7 @@ TRIALS = {      # of each condition, on the validation slab
     "cg_sense": [dict(regularization=w, iterations=n, tolerance=0) for w in (0.001, 0.003, 0.01, 0.03, 0.1)
                  for n in (10, 20)],
     "total_variation": [dict(weight=w) for w in (0.0002, 0.0004, 0.001, 0.003, 0.01)],
-    "variational": [dict(weight=w) for w in (0.2, 0.35, 0.6)],
+    "variational": [{}, dict(weight=0.2), dict(weight=0.6)],
 }
 SAMPLER = dict(sigma=(0.1, 0.01), steps=20)     # what data/budgets.py found best for 1,000 evaluations
 METHODS = {     # of the lesions: method, prior
@@ -69,12 +69,11 @@ METHODS = {     # of the lesions: method, prior
     "variational, fixed": ("variational", "fixed_1mm"), "variational, diverse": ("variational", "diverse"),
     "DDS": ("dds", "diverse"),
 }
-SEVERAL = {     # of the uncertainty: eight solutions each
+SEVERAL = {     # of the uncertainty: six solutions each
     "variational, seeds": ("variational", {}),
     "DDS": ("dds", SAMPLER | dict(eta=1.0)),
-    "DDS, eta 0": ("dds", SAMPLER | dict(eta=0.0)),
     "TPDM": ("tpdm", SAMPLER | dict(eta=1.0, planes=("axial", "sagittal"))),
-    "TPDM, from sigma 1": ("tpdm", dict(sigma=(1.0, 0.01), steps=40, eta=0.0, planes=("axial", "sagittal"))),
+    "TPDM, sigma 1, eta 0": ("tpdm", dict(sigma=(1.0, 0.01), steps=24, eta=0.0, planes=("axial", "sagittal"))),
 }
 memory = Memory(HERE.parent / "runs" / "limits", verbose=0)
 weights = {name: json.loads(fetch(name).with_suffix(".json").read_text())["sha256"] for name in PRIORS}
@@ -212,7 +211,8 @@ def tumour(run):
 
 # --- small lesions
 
-SIZES, CONTRASTS = (4, 8), (0.05, 0.1, 0.2)       # mm; the brightest tissue is 1
+SIZES = (4, 8)                                          # mm
+KINDS = tuple(itertools.product(SIZES, (0.05, 0.1, 0.2)))       # and contrast; the brightest tissue is 1
 
 
 def places(truth, distance=7, seed=0):
@@ -227,48 +227,47 @@ def places(truth, distance=7, seed=0):
 
 
 @memory.cache
-def lesion_job(label, acceleration, size, contrast, seed, weights):
-    """Scores of the matched filters at all places; of each size where there is no lesion."""
+def lesion_job(label, acceleration, seed, turn, weights):
+    """Scores of the matched filters at all places; the kinds of lesion take turns, without a turn there are none."""
     torch.set_num_threads(1)
     acquisition, truth = scan(acceleration=acceleration, seed=seed, width=28)
+    balls = {size: lesion(size, acquisition.voxel_size) for size in SIZES}
     centres = places(truth, seed=seed)
-    if contrast:
-        added = contrast * place(lesion(size, acquisition.voxel_size), centres, truth.shape) * truth.sgn()
+    kinds = [KINDS[(n + turn) % len(KINDS)] for n in range(len(centres))] if turn is not None else [None] * len(centres)
+    added = sum(c * place(balls[s], [at for at, kind in zip(centres, kinds) if kind == (s, c)], truth.shape)
+                for s, c in KINDS) * truth.sgn()
+    if label == "truth":
+        x = (truth + added).abs()
+    else:
         kspace = acquisition.kspace + SenseOperator(acquisition.maps, acquisition.mask).forward(added)
         acquisition = Acquisition(kspace, acquisition.maps, acquisition.mask, acquisition.voxel_size, acquisition.noise)
-    if label == "truth":
-        x = (truth + added if contrast else truth).abs()
-    else:
         method, prior = METHODS[label]
         x = solve(method, acquisition, prior, seed, **tuned(method, acceleration))[0].image.abs()
-    at = tuple(np.transpose(centres))
-    sizes = [size] if contrast else SIZES
-    return [dict(label=label, acceleration=acceleration, size=s, contrast=contrast, seed=seed, places=len(centres),
-                 known=filtered(x - truth.abs(), s, acquisition.voxel_size)[at].tolist(),
-                 unknown=filtered(x, s, acquisition.voxel_size)[at].tolist()) for s in sizes]
-
-
-def filtered(x, size, voxel_size):
-    return matched_filter(x, lesion(size, voxel_size))
+    maps = {(size, known): matched_filter(x - truth.abs() * known, ball)
+            for size, ball in balls.items() for known in (True, False)}
+    return [dict(size=size, kind=kind, at=at, known=maps[size, True][at].item(), unknown=maps[size, False][at].item())
+            for at, kind in zip(centres, kinds) for size in ([kind[0]] if kind else SIZES)]
 
 
 def lesions(run):
-    cases = [(0, 0), *itertools.product(SIZES, CONTRASTS)]
-    jobs = [(m, 8, s, c, seed, weights) for seed in range(2) for m in ("truth", *METHODS) for s, c in cases]
-    scores = {}
-    for row in itertools.chain(*run("lesions", lesion_job, jobs)):
-        for kind in ("known", "unknown"):
-            scores.setdefault((row["label"], kind, row["size"], row["contrast"]), []).extend(row[kind])
+    turns = [None, *range(0, len(KINDS), 2)]        # every other turn: each place has three of the six kinds
+    jobs = [(m, 8, seed, turn, weights) for seed in range(2) for m in ("truth", *METHODS) for turn in turns]
+    found = [(label, seed, score) for (label, _, seed, *_), scores in zip(jobs, run("lesions", lesion_job, jobs))
+             for score in scores]
+    absent = {(label, seed, s["size"], s["at"]): s for label, seed, s in found if s["kind"] is None}
     rows = []
-    for m, s, c in itertools.product(("truth", *METHODS), SIZES, CONTRASTS):
-        row = dict(label=m, size=s, contrast=c)
+    for m, (size, contrast) in itertools.product(("truth", *METHODS), KINDS):
+        pairs = [(score, absent[m, seed, size, score["at"]]) for label, seed, score in found
+                 if label == m and score["kind"] == (size, contrast)]
+        row = dict(label=m, size=size, contrast=contrast, places=len(pairs))
         for kind in ("known", "unknown"):
-            present, absent = (torch.tensor(scores[m, kind, s, contrast]) for contrast in (c, 0))
-            row |= {kind: auc(present, absent), "places": len(absent)}
-        row["kept"] = ((present - absent).mean() / c).item()         # of the contrast, lesion minus no lesion
-        row["kept_spread"] = ((present - absent).std() / c).item()
-        row["absent"] = [round(v, 4) for v in scores[m, "known", s, 0]]
-        row["present"] = [round(v, 4) for v in scores[m, "known", s, c]]
+            present, without = (torch.tensor([score[kind] for score in side]) for side in zip(*pairs))
+            row[kind] = auc(present, without)
+            if kind == "known":
+                kept = (present - without) / contrast         # of the contrast, lesion minus no lesion
+                row |= dict(kept=kept.mean().item(), kept_spread=kept.std().item(), false=without.std().item(),
+                            present=[round(v, 4) for v in present.tolist()],
+                            absent=[round(v, 4) for v in without.tolist()])
         rows.append(row)
     return dict(volume=HEAD, acceleration=8, readout=28, rows=rows)
 
@@ -285,7 +284,7 @@ def several(volume, method, settings, count, weights):
 
 
 def uncertainty(run):
-    jobs = [(v, m, s, 8, weights) for m, s in SEVERAL.values() for v in (SLAB, HEAD)]
+    jobs = [(v, m, s, 6, weights) for m, s in SEVERAL.values() for v in (SLAB, HEAD)]
     found = run("uncertainty", several, jobs)
     rows = []
     for label, calibration, test in zip(SEVERAL, found[::2], found[1::2]):
@@ -309,7 +308,7 @@ def uncertainty(run):
             covered_tenths=tenths, width=(2 * factor * spread).mean().item(), constant=width,
             covered_constant=(error <= width).float().mean().item(), covered_constant_tenths=flat,
             factor_own=own, covered_own=(error[~first] <= own * spread[~first]).float().mean().item()))
-    return dict(calibration=SLAB, test=HEAD, readout=16, solutions=8, level=0.9, rows=rows)
+    return dict(calibration=SLAB, test=HEAD, readout=16, solutions=6, level=0.9, rows=rows)
 
 
 # --- planes
@@ -330,7 +329,7 @@ def by_distance(error, inside, distance, edges):
 @memory.cache
 def planes_job(settings, seed, weights):
     torch.set_num_threads(1)
-    acquisition, truth = scan(seed=seed, width=24)
+    acquisition, truth = scan(seed=seed)
     result, seconds = solve("variational", acquisition, seed=seed, **settings)
     return dict(settings=settings, seed=seed, psnr=psnr(result.image, truth), seconds=round(seconds, 2),
                 evaluations=result.network_evaluations, roughness=roughness(result.image.abs() - truth.abs()))
@@ -362,11 +361,10 @@ def borders_job(settings, seed, weights):
 def planes(run):
     combinations = [list(c) for n in (1, 2, 3) for c in itertools.combinations(PLANES, n)]
     changes = ([dict(planes=c) for c in combinations] + [dict(slab=n) for n in (2, 5, 10)]
-               + [dict(fraction=f) for f in (1 / 24, 1 / 12, 1 / 6, 2 / 3, 1.0)])
+               + [dict(fraction=f) for f in (1 / 24, 1 / 12, 1.0)])
     rows = run("planes", planes_job, [(c, seed, weights) for seed in range(2) for c in changes])
-    borders = run("borders", borders_job, [(c, 0, weights) for c in ({}, dict(planes=["axial"]),
-                                                                     dict(planes=["sagittal"]))])
-    return dict(volume=HEAD, readout=24, rows=rows, borders=borders)
+    borders = run("borders", borders_job, [(c, 0, weights) for c in ({}, dict(planes=["axial"]))])
+    return dict(volume=HEAD, readout=16, rows=rows, borders=borders)
 
 
 PARTS = dict(shifts=shifts, tumour=tumour, lesions=lesions, uncertainty=uncertainty, planes=planes)
