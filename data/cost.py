@@ -28,9 +28,9 @@ SMALL = dict(voxel_sizes=(2, 4), widths=(16, 16, 32, 64, 80), steps=1500)
 
 def flops(prior, patch):
     """Floating-point operations of a training step for each slice: a backward pass costs two forward ones."""
-    x = torch.zeros(1, 2, patch, patch)
+    x = torch.zeros(1, 2, *[patch] * prior.dims)
     with FlopCounterMode(display=False) as counter:
-        prior.denoise(x, 0.1, (1, 1))
+        prior.denoise(x, 0.1, [1] * prior.dims)
     return 3 * counter.get_total_flops()
 
 

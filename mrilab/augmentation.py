@@ -80,18 +80,41 @@ def remap_intensity(data, rng):
 
 
 def draw_voxel_size(voxel_sizes, rng):
-    """Three voxel sizes in mm, log-uniform over a range; half of the time one size for all axes.
+    """Three voxel sizes in mm; half of the time one size for all axes.
 
-    A tenth of the draws is at the lower end: it would otherwise have neighbours on one side only.
+    Of a range ``(smallest, largest)`` they are log-uniform, with a tenth at the lower end: it would otherwise have
+    neighbours on one side only. Of a table of sizes and their odds, each is one of the sizes.
 
     Examples
     --------
     >>> draw_voxel_size((2, 2), np.random.default_rng(0))
     array([2., 2., 2.])
+    >>> draw_voxel_size({2: 3, 4: 1}, np.random.default_rng(1))        # 2 mm three times as often as 4 mm
+    array([2, 4, 2])
     """
-    low, high = np.log(voxel_sizes)
-    size = np.exp(np.maximum(rng.uniform(low - (high - low) / 9, high, 3), low))
+    if isinstance(voxel_sizes, dict):
+        odds = np.array(list(voxel_sizes.values()))
+        size = rng.choice(list(voxel_sizes), 3, p=odds / odds.sum())
+    else:
+        low, high = np.log(voxel_sizes)
+        size = np.exp(np.maximum(rng.uniform(low - (high - low) / 9, high, 3), low))
     return size[:1].repeat(3) if rng.random() < 0.5 else size
+
+
+def ends_of(voxel_sizes):
+    """Smallest and largest voxel size of a range, or of a table of sizes and odds; ValueError for what is neither.
+
+    Examples
+    --------
+    >>> ends_of((1, 4)), ends_of({3: 1, 2: 5})
+    ((1.0, 4.0), (2.0, 3.0))
+    """
+    if isinstance(voxel_sizes, dict):
+        if not voxel_sizes or not all(0 < n < np.inf for item in voxel_sizes.items() for n in item):
+            raise ValueError(f"voxel_sizes: found {voxel_sizes!r}, expected sizes in mm and their odds, all positive")
+    elif len(voxel_sizes) != 2 or not 0 < voxel_sizes[0] <= voxel_sizes[1]:
+        raise ValueError(f"voxel_sizes: found {voxel_sizes!r}, expected (smallest, largest) in mm")
+    return float(min(voxel_sizes)), float(max(voxel_sizes))
 
 
 def augmented(volume, voxel_sizes, rng):
@@ -101,8 +124,8 @@ def augmented(volume, voxel_sizes, rng):
     ----------
     volume : Volume
         Magnitude.
-    voxel_sizes : tuple of float
-        Smallest and largest voxel size in mm (:func:`draw_voxel_size`); an axis that is coarser stays as it is.
+    voxel_sizes : tuple or dict
+        In mm, as for :func:`draw_voxel_size`; an axis that is coarser stays as it is.
     rng : numpy.random.Generator
 
     Returns
@@ -122,25 +145,25 @@ def augmented(volume, voxel_sizes, rng):
     return image / scale * float(np.exp(rng.normal(0, 0.1))), size
 
 
-def cut_patch(image, voxel_size, patch, rng):
-    """A random slice's random square: complex64 ``(patch, patch)`` and its in-plane voxel size.
+def cut_patch(image, voxel_size, patch, rng, dims=2):
+    """A random slice's random square, or the volume's random cube: complex64, and its ``dims`` voxel sizes.
 
-    A slice smaller than the patch is placed at random in a patch of zeros.
+    What is smaller than the patch is placed at random in a patch of zeros.
     """
-    axis = rng.integers(3)
+    axis = rng.integers(3) if dims == 2 else None
     for _ in range(4):          # mostly tissue, now and then air
-        slice_ = image.select(axis, rng.integers(image.shape[axis]))
-        for a in (0, 1):
-            start = rng.integers(max(1, slice_.shape[a] - patch + 1))
-            slice_ = slice_.narrow(a, start, min(patch, slice_.shape[a]))
-        if slice_.abs().mean() > 0.1:
+        piece = image.select(axis, rng.integers(image.shape[axis])) if dims == 2 else image
+        for a in range(dims):
+            start = rng.integers(max(1, piece.shape[a] - patch + 1))
+            piece = piece.narrow(a, start, min(patch, piece.shape[a]))
+        if piece.abs().mean() > 0.1:
             break
-    flips = [a for a in (0, 1) if rng.random() < 0.5]
-    slice_ = slice_.flip(flips) * np.exp(2j * np.pi * rng.random())
-    square = torch.zeros(patch, patch, dtype=torch.complex64)
-    top, left = (rng.integers(patch - n + 1) for n in slice_.shape)
-    square[top : top + slice_.shape[0], left : left + slice_.shape[1]] = slice_
-    return square, [d for a, d in enumerate(voxel_size) if a != axis]
+    flips = [a for a in range(dims) if rng.random() < 0.5]
+    piece = piece.flip(flips) * np.exp(2j * np.pi * rng.random())
+    whole = torch.zeros([patch] * dims, dtype=torch.complex64)
+    corner = [rng.integers(patch - n + 1) for n in piece.shape]
+    whole[tuple(slice(c, c + n) for c, n in zip(corner, piece.shape))] = piece
+    return whole, [d for a, d in enumerate(voxel_size) if a != axis]
 
 
 class Heads(torch.utils.data.Dataset):
@@ -151,32 +174,34 @@ class Heads(torch.utils.data.Dataset):
     volumes : list
         Volumes, paths or shipped names. A file is read each time its turn comes, so memory does not grow
         with their number.
-    voxel_sizes : tuple of float
-        Smallest and largest voxel size in mm; equal for a fixed-resolution prior.
+    voxel_sizes : tuple or dict
+        Smallest and largest voxel size in mm, equal for a fixed-resolution prior; or a table ``{size: odds}``.
     patch : int
         Side of a patch in voxels.
     patches : int
         Patches of each head.
     seed : int
+    dims : int
+        2 for squares of slices, 3 for cubes.
 
     Raises
     ------
     ValueError
-        For no volume, a range that is none, or a volume of which no slice fills a patch.
+        For no volume, a range or table that is none, or a volume that does not fill a patch in any plane.
     """
 
-    def __init__(self, volumes, voxel_sizes, patch, patches, seed=0):
+    def __init__(self, volumes, voxel_sizes, patch, patches, seed=0, dims=2):
         if not volumes:
             raise ValueError("volumes: found none, expected at least one training volume")
-        if len(voxel_sizes) != 2 or not 0 < voxel_sizes[0] <= voxel_sizes[1]:
-            raise ValueError(f"voxel_sizes: found {voxel_sizes!r}, expected (smallest, largest) in mm")
+        ends_of(voxel_sizes)
         for i, volume in enumerate(volumes):
             shape = volume.data.shape if isinstance(volume, Volume) else volume_shape(volume)
-            if sorted(shape)[1] < patch:
+            if sorted(shape)[3 - dims] < patch:
                 name = f"volumes[{i}]" if isinstance(volume, Volume) else volume
-                raise ValueError(f"{name}: found shape {tuple(shape)}, expected two axes of {patch} voxels "
-                                 "or more; choose a smaller patch")
+                raise ValueError(f"{name}: found shape {tuple(shape)}, expected {'two' if dims == 2 else 'three'} axes "
+                                 f"of {patch} voxels or more; choose a smaller patch")
         self.volumes, self.voxel_sizes, self.patch, self.patches, self.seed = volumes, voxel_sizes, patch, patches, seed
+        self.dims = dims
 
     def __getitem__(self, number):
         turn, place = divmod(number, len(self.volumes))
@@ -185,11 +210,12 @@ class Heads(torch.utils.data.Dataset):
             volume = load_volume(volume)
         rng = np.random.default_rng([self.seed, 1, number])
         image, size = augmented(volume, self.voxel_sizes, rng)
-        patches, sizes = zip(*(cut_patch(image, size, self.patch, rng) for _ in range(self.patches)))
+        patches, sizes = zip(*(cut_patch(image, size, self.patch, rng, self.dims) for _ in range(self.patches)))
         return number, to_channels(torch.stack(patches)), torch.tensor(sizes, dtype=torch.float32)
 
 
-def batches(volumes, voxel_sizes, batch=8, patch=64, seed=0, begin=0, rank=0, ranks=1, workers=0, device="cpu"):
+def batches(volumes, voxel_sizes, batch=8, patch=64, seed=0, begin=0, rank=0, ranks=1, workers=0, device="cpu",
+            dims=2):
     """Endless training batches, from step ``begin`` on.
 
     Element ``j`` of a batch comes from head ``j % POOL`` of the pool, so training process ``rank`` of
@@ -197,7 +223,7 @@ def batches(volumes, voxel_sizes, batch=8, patch=64, seed=0, begin=0, rank=0, ra
 
     Parameters
     ----------
-    volumes, voxel_sizes, patch, seed
+    volumes, voxel_sizes, patch, seed, dims
         As for :class:`Heads`.
     batch : int
         Slices of a step, over all processes.
@@ -207,14 +233,14 @@ def batches(volumes, voxel_sizes, batch=8, patch=64, seed=0, begin=0, rank=0, ra
         Processes that make heads ahead of time (:class:`torch.utils.data.DataLoader`).
     device : str or torch.device
         Where the patches are kept: ``POOL * REFRESH * batch`` of them at most,
-        each of ``8 * patch**2`` bytes (170 MB by default).
+        each of ``8 * patch**dims`` bytes (170 MB by default).
 
     Yields
     ------
     slices : Tensor
-        float32 ``(batch / ranks, 2, patch, patch)``.
+        float32 ``(batch / ranks, 2, patch, patch)``, with a third ``patch`` for cubes.
     voxel_size : Tensor
-        ``(batch / ranks, 2)``, in mm.
+        ``(batch / ranks, dims)``, in mm.
 
     Examples
     --------
@@ -226,7 +252,7 @@ def batches(volumes, voxel_sizes, batch=8, patch=64, seed=0, begin=0, rank=0, ra
     mine = range(rank, batch, ranks)
     lanes = {j % POOL for j in mine}
     share = -(-batch // POOL)               # patches of a head in a step
-    heads = Heads(volumes, voxel_sizes, patch, POOL * REFRESH * share, seed)
+    heads = Heads(volumes, voxel_sizes, patch, POOL * REFRESH * share, seed, dims)
     numbers = (m for m in itertools.count(begin // REFRESH) if m % POOL in lanes)
     loader = torch.utils.data.DataLoader(heads, batch_size=None, sampler=numbers, num_workers=workers)
 

@@ -1,4 +1,4 @@
-"""The prior: a denoiser of 2D complex slices at any noise level.
+"""The prior: a denoiser of complex slices, or volumes, at any noise level.
 
 A denoiser that minimises the mean squared error is the posterior mean ``D(x; sigma) = E[clean | x]``, and
 Tweedie's formula makes it the score of the noisy slices: ``grad log p(x; sigma) = (D - x) / sigma^2``.
@@ -16,7 +16,7 @@ from .unet import UNet
 
 
 def to_channels(slices):
-    """Complex slices ``(slices, height, width)`` as float ``(slices, 2, height, width)``.
+    """Complex slices ``(slices, height, width)`` as float ``(slices, 2, height, width)``; volumes alike.
 
     Examples
     --------
@@ -45,10 +45,15 @@ class Prior(torch.nn.Module):
         Standard deviation of the clean slices' real and imaginary parts.
     conditioned : bool
         Whether the network is told the in-plane voxel size.
+    dims : int
+        2 for a prior of slices, 3 for one of volumes: what is said of slices ``(height, width)`` here then holds for
+        volumes ``(z, y, x)``.
     """
 
-    def __init__(self, net, voxel_sizes, sigma_data=0.3, conditioned=False):
+    def __init__(self, net, voxel_sizes, sigma_data=0.3, conditioned=False, dims=2):
         super().__init__()
+        self.dims = dims
+        self.memory_format = torch.channels_last if dims == 2 else torch.channels_last_3d
         self.net = net
         self.voxel_sizes = tuple(voxel_sizes)
         self.sigma_data = sigma_data
@@ -56,13 +61,13 @@ class Prior(torch.nn.Module):
 
     def forward(self, x, sigma, voxel_size=None):
         """``D(x; sigma)``: see :meth:`denoise`, which adds the checks and runs without a graph."""
-        s = sigma.reshape(-1, 1, 1, 1).to(x.dtype)
+        s = sigma.reshape(-1, *[1] * (x.ndim - 1)).to(x.dtype)
         total = (s**2 + self.sigma_data**2).sqrt()
         condition = (s.log() / 4).reshape(-1, 1)
         if self.conditioned:
             condition = torch.cat([condition, voxel_size.log() / 4], dim=1)
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=bf16(x.device)):
-            f = self.net((x / total).contiguous(memory_format=torch.channels_last), condition)
+            f = self.net((x / total).contiguous(memory_format=self.memory_format), condition)
         return self.sigma_data**2 / total**2 * x + s * self.sigma_data / total * f.float()
 
     @torch.no_grad()
@@ -79,7 +84,7 @@ class Prior(torch.nn.Module):
         voxel_size : tuple of float, optional
             In-plane ``(height, width)`` voxel size in mm; needed by a conditioned prior, else unused.
         batch_pixels : int
-            Slices are taken in batches of about this many pixels, which bounds the memory.
+            Slices are taken in batches of about this many pixels, which bounds the memory; a volume is taken whole.
 
         Returns
         -------
@@ -97,17 +102,19 @@ class Prior(torch.nn.Module):
         >>> prior.denoise(torch.zeros(1, 2, 50, 41), sigma=0.1).shape
         torch.Size([1, 2, 50, 41])
         """
-        if slices.ndim != 4 or slices.shape[1] != 2:
-            raise ValueError(f"slices: found shape {tuple(slices.shape)}, expected (slices, 2, height, width)")
+        axes = ("height", "width") if self.dims == 2 else ("z", "y", "x")
+        if slices.ndim != 2 + self.dims or slices.shape[1] != 2:
+            raise ValueError(f"slices: found shape {tuple(slices.shape)}, expected "
+                             f"({'slices' if self.dims == 2 else 'volumes'}, 2, {', '.join(axes)})")
         sigma = torch.as_tensor(sigma, dtype=torch.float32, device=slices.device).expand(len(slices))
         if not (sigma > 0).all():
             raise ValueError(f"sigma: found {sigma.min().item()}, expected a positive noise level")
         if self.conditioned:
-            if voxel_size is None or len(voxel_size) != 2 or not all(0 < d < float("inf") for d in voxel_size):
-                raise ValueError(f"voxel_size: found {voxel_size!r}, expected (height, width) in mm: this prior is "
+            if voxel_size is None or len(voxel_size) != len(axes) or not all(0 < d < float("inf") for d in voxel_size):
+                raise ValueError(f"voxel_size: found {voxel_size!r}, expected ({', '.join(axes)}) in mm: this prior is "
                                  "conditioned")
-            voxel_size = torch.tensor([voxel_size], dtype=torch.float32, device=slices.device).expand(len(slices), 2)
-        count = max(1, batch_pixels // (slices.shape[2] * slices.shape[3]))
+            voxel_size = torch.tensor([voxel_size], dtype=torch.float32, device=slices.device).expand(len(slices), -1)
+        count = max(1, batch_pixels // slices.shape[2:].numel())
         sizes = voxel_size.split(count) if self.conditioned else itertools.repeat(None)
         return torch.cat([self(x, s, v) for x, s, v in zip(slices.split(count), sigma.split(count), sizes)])
 
@@ -181,14 +188,14 @@ def denoising_loss(prior, clean, sigma, noise, voxel_size=None):
     Tensor
         ``(slices,)``, the weighted mean squared error of each slice.
     """
-    s = sigma.reshape(-1, 1, 1, 1)
+    s = sigma.reshape(-1, *[1] * (clean.ndim - 1))
     error = prior(clean + s * noise, sigma, voxel_size) - clean
     weight = (sigma**2 + prior.sigma_data**2) / (sigma * prior.sigma_data) ** 2
-    return weight * error.square().mean(dim=(1, 2, 3))
+    return weight * error.square().mean(dim=tuple(range(1, error.ndim)))
 
 
 def new_prior(network, voxel_sizes, widths, conditioned=False, sigma_data=0.3):
-    """An untrained prior: ``network`` is ``"unet"``, or ``"operator"`` for one in function space.
+    """An untrained prior: ``"unet"``, ``"unet3d"`` for volumes, or ``"operator"`` for one in function space.
 
     Examples
     --------
@@ -200,9 +207,10 @@ def new_prior(network, voxel_sizes, widths, conditioned=False, sigma_data=0.3):
 
     if network == "operator":
         return OperatorPrior(widths, voxel_sizes, sigma_data)
-    if network != "unet":
-        raise ValueError(f"network: found {network!r}, expected unet or operator")
-    return Prior(UNet(widths, 3 if conditioned else 1), voxel_sizes, sigma_data, conditioned)
+    if network not in ("unet", "unet3d"):
+        raise ValueError(f"network: found {network!r}, expected unet, unet3d or operator")
+    dims = 2 if network == "unet" else 3
+    return Prior(UNet(widths, 1 + dims if conditioned else 1, dims=dims), voxel_sizes, sigma_data, conditioned, dims)
 
 
 def load_prior(name_or_path, device="cpu"):
@@ -250,4 +258,4 @@ def load_prior(name_or_path, device="cpu"):
         prior.net.load_state_dict({k: v.float() for k, v in load_file(path).items()})
     except Exception as error:
         raise ValueError(f"{path}: weights do not fit the network of the card: {error}") from None
-    return prior.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    return prior.eval().requires_grad_(False).to(device, memory_format=prior.memory_format)

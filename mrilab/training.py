@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from .augmentation import batches
+from .augmentation import batches, ends_of
 from .datasets import locate, sha256
 from .diffusion import denoising_loss, load_prior, new_prior, to_channels
 from .metrics import percentile
@@ -71,8 +71,9 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
     volumes : list
         Magnitude volumes of the training people: :class:`~mrilab.volumes.Volume`, paths or shipped names.
         Files are read when their turn comes.
-    voxel_sizes : tuple of float
-        ``(low, high)`` in mm: ``(1, 1)`` for a fixed-resolution prior, ``(1, 4)`` for a diverse one.
+    voxel_sizes : tuple or dict
+        ``(low, high)`` in mm: ``(1, 1)`` for a fixed-resolution prior, ``(1, 4)`` for a diverse one. Or the sizes
+        and their odds: ``{1: 2, 3: 1}`` is 1 mm twice as often as 3 mm.
     out : str or Path
         ``.safetensors`` file; the card goes beside it as ``.json``. While training, ``.checkpoint`` beside
         it holds the state: the same call goes on where it was stopped.
@@ -94,8 +95,8 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
     callback : callable, optional
         Called with the number of steps done and the averaged prior, every ``interval`` steps.
     network : str
-        ``"unet"``, or ``"operator"`` for an :class:`~mrilab.neural_operator.OperatorPrior`, which is trained at one
-        voxel size and always told it.
+        ``"unet"``; ``"unet3d"`` for a prior of volumes, trained on cubes of ``patch`` voxels; or ``"operator"`` for an
+        :class:`~mrilab.neural_operator.OperatorPrior`, which is trained at one voxel size and always told it.
 
     Returns
     -------
@@ -133,21 +134,24 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
     if not 0 < steps < math.inf:
         raise ValueError(f"steps: found {steps}, expected a positive number")
     torch.manual_seed(seed)
-    prior = new_prior(network, tuple(voxel_sizes), widths, conditioned)
-    settings = dict(network=network, voxel_sizes=[float(v) for v in voxel_sizes], conditioned=prior.conditioned,
+    ends = ends_of(voxel_sizes)
+    odds = [[float(n) for n in item] for item in voxel_sizes.items()] if isinstance(voxel_sizes, dict) else None
+    prior = new_prior(network, ends, widths, conditioned)
+    settings = dict(network=network, voxel_sizes=list(ends), odds=odds, conditioned=prior.conditioned,
                     widths=list(widths), steps=steps, batch=batch, patch=patch, learning_rate=learning_rate, seed=seed,
                     initial=initial and sha256(locate(initial, "prior")))
     before = 0                          # steps behind the weights to start from
     if initial:
         source = load_prior(initial)
-        found, expected = ((p.net.widths, p.conditioned, type(p.net).__name__) for p in (source, prior))
+        found, expected = ((p.net.widths, p.conditioned, f"{type(p.net).__name__} in {p.dims}D")
+                           for p in (source, prior))
         if found != expected:
             raise ValueError(f"initial: found a prior with widths {found[0]}, conditioned {found[1]}, a {found[2]}, "
                              f"expected {expected[0]}, {expected[1]}, a {expected[2]}")
         card = json.loads(locate(initial, "prior").with_suffix(".json").read_text())
         before = card["steps"] + card.get("steps_before", 0)
         prior.net.load_state_dict(source.net.state_dict())
-    prior = prior.to(device, memory_format=torch.channels_last).train()
+    prior = prior.to(device, memory_format=prior.memory_format).train()
     ema = AveragedModel(prior, multi_avg_fn=average)
     optimizer = torch.optim.Adam(prior.parameters(), learning_rate, betas=(0.9, 0.99))
     warm_up = min(200, steps // 10 + 1)
@@ -168,8 +172,8 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
     if ranks > 1:
         model = DistributedDataParallel(prior)
         model.sigma_data = prior.sigma_data         # denoising_loss asks for it
-    stream = batches(volumes, voxel_sizes, batch, patch, seed, begin, rank, ranks, workers, device)
-    check = validation_slices(validation) if validation is not None else []
+    stream = batches(volumes, voxel_sizes, batch, patch, seed, begin, rank, ranks, workers, device, prior.dims)
+    check = validation_slices(validation, dims=prior.dims) if validation is not None else []
 
     start = time.perf_counter() - seconds
     quiet = {} if progress and not rank else {"disable": True}      # else TQDM_DISABLE decides
@@ -234,8 +238,10 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
     return out
 
 
-def validation_slices(volume, slices=4):
+def validation_slices(volume, slices=4, dims=2):
     """Slices of a volume at 1, 2 and 3 times its voxel size, ``slices`` of each plane, with a smooth phase.
+
+    With ``dims=3``, the whole volume instead of slices.
 
     Returns
     -------
@@ -247,6 +253,9 @@ def validation_slices(volume, slices=4):
         small = volume.resample(tuple(multiple * d for d in volume.voxel_size))
         image = small.data / percentile(small.data, 0.99)
         image = image * torch.exp(1j * smooth_phase(image.shape, torch.Generator().manual_seed(0)))
+        if dims == 3:
+            groups.append((multiple, to_channels(image[None]), torch.tensor([small.voxel_size])))
+            continue
         for axis in range(3):
             n = image.shape[axis]
             chosen = image.movedim(axis, 0)[torch.linspace(0.3 * n, 0.7 * n, slices).long()]

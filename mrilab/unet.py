@@ -1,4 +1,4 @@
-"""The denoiser network: a small 2D U-Net that takes slices of any size.
+"""The denoiser network: a small U-Net that takes slices of any size, or volumes.
 
 There is no normalisation layer: its statistics would depend on the size of the slice, and the network is
 trained on patches and used on whole slices. Residual blocks that start as the identity do without.
@@ -11,21 +11,28 @@ from torch import nn
 from torch.nn.functional import interpolate, pad, silu
 
 
-class Block(nn.Module):
-    """Residual block of two 3 x 3 convolutions, scaled and shifted by the noise level's embedding."""
+def convolution(dims):
+    """The convolution layer of slices (``dims`` 2) or volumes (3)."""
+    return nn.Conv2d if dims == 2 else nn.Conv3d
 
-    def __init__(self, channels, out_channels, embedding):
+
+class Block(nn.Module):
+    """Residual block of two convolutions over 3 pixels, scaled and shifted by the noise level's embedding."""
+
+    def __init__(self, channels, out_channels, embedding, dims=2):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, out_channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        conv = convolution(dims)
+        self.conv1 = conv(channels, out_channels, 3, padding=1)
+        self.conv2 = conv(out_channels, out_channels, 3, padding=1)
         self.modulate = nn.Linear(embedding, 2 * out_channels)
-        self.skip = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
+        self.skip = nn.Identity() if channels == out_channels else conv(channels, out_channels, 1)
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(self.modulate.weight)
         nn.init.zeros_(self.modulate.bias)
 
     def forward(self, x, embedding):
-        scale, shift = self.modulate(embedding)[:, :, None, None].chunk(2, dim=1)
+        embedding = self.modulate(embedding)
+        scale, shift = embedding.reshape(*embedding.shape, *[1] * (x.ndim - 2)).chunk(2, dim=1)
         h = self.conv1(silu(x))
         h = self.conv2(silu(h * (1 + scale) + shift))
         return self.skip(x) + h
@@ -33,6 +40,8 @@ class Block(nn.Module):
 
 class UNet(nn.Module):
     """U-Net over slices ``(slices, channels, height, width)``, told ``conditions`` numbers about each slice.
+
+    With ``dims=3``, over volumes ``(volumes, channels, z, y, x)``: the same layers, with kernels of 27 weights for 9.
 
     Parameters
     ----------
@@ -42,6 +51,8 @@ class UNet(nn.Module):
         1 for the noise level alone, 3 for the noise level and the two in-plane voxel sizes.
     channels : int
         Of input and output: real and imaginary part.
+    dims : int
+        2 or 3.
 
     Examples
     --------
@@ -51,20 +62,21 @@ class UNet(nn.Module):
     torch.Size([3, 2, 17, 30])
     """
 
-    def __init__(self, widths=(32, 32, 64, 128, 128), conditions=1, channels=2):
+    def __init__(self, widths=(32, 32, 64, 128, 128), conditions=1, channels=2, dims=2):
         super().__init__()
+        conv = convolution(dims)
         self.widths = tuple(widths)
         embedding = 4 * widths[0]
         self.register_buffer("frequencies", 2.0 ** torch.linspace(-2, 3, 16))
         self.embed = nn.Sequential(nn.Linear(32 * conditions, embedding), nn.SiLU(),
                                    nn.Linear(embedding, embedding), nn.SiLU())
-        self.first = nn.Conv2d(channels, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(Block(w, w, embedding) for w in widths)
-        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:]))
-        self.middle = Block(widths[-1], widths[-1], embedding)
-        self.grow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:]))
-        self.up = nn.ModuleList(Block(w, w, embedding) for w in widths)
-        self.last = nn.Conv2d(widths[0], channels, 3, padding=1)
+        self.first = conv(channels, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(Block(w, w, embedding, dims) for w in widths)
+        self.shrink = nn.ModuleList(conv(a, b, 2, stride=2) for a, b in zip(widths, widths[1:]))
+        self.middle = Block(widths[-1], widths[-1], embedding, dims)
+        self.grow = nn.ModuleList(conv(b, a, 1) for a, b in zip(widths, widths[1:]))
+        self.up = nn.ModuleList(Block(w, w, embedding, dims) for w in widths)
+        self.last = conv(widths[0], channels, 3, padding=1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
@@ -74,9 +86,8 @@ class UNet(nn.Module):
         return self.embed(torch.cat([angles.sin(), angles.cos()], dim=1))
 
     def forward(self, x, condition):
-        height, width = x.shape[-2:]
-        multiple = 2 ** len(self.shrink)
-        x = pad(x, (0, -width % multiple, 0, -height % multiple))
+        shape, multiple = x.shape[2:], 2 ** len(self.shrink)
+        x = pad(x, [n for size in reversed(shape) for n in (0, -size % multiple)])
         embedding = self.encode(condition)
         x, skips = self.first(x), []
         for level, block in enumerate(self.down):
@@ -89,4 +100,4 @@ class UNet(nn.Module):
             x = self.up[level](x, embedding)
             if level:
                 x = interpolate(self.grow[level - 1](x), scale_factor=2, mode="nearest") + skips[level - 1]
-        return self.last(silu(x))[..., :height, :width]
+        return self.last(silu(x))[(..., *(slice(size) for size in shape))]

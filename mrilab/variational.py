@@ -71,7 +71,8 @@ def denoised_average(x, prior, sigma, voxel_size, planes=tuple(PLANES), fraction
 
     Every slice of every plane denoised would be ``mean_p D_p(x)``. Here slices of each plane are drawn
     (:func:`draw_slices`), and their changes ``D - x`` are scaled by (slices in the plane) / (slices drawn): the
-    expectation over the draw is the same. RED-diff's gradient of ``-log p`` is ``(x - D) / sigma^2``.
+    expectation over the draw is the same. RED-diff's gradient of ``-log p`` is ``(x - D) / sigma^2``. A prior of
+    volumes sees all planes at once: it denoises the volume whole, and nothing is drawn.
 
     Parameters
     ----------
@@ -95,8 +96,10 @@ def denoised_average(x, prior, sigma, voxel_size, planes=tuple(PLANES), fraction
     Returns
     -------
     Tensor, int
-        complex64 ``(z, y, x)``, and the number of slices pushed through the network.
+        complex64 ``(z, y, x)``, and the number of slices pushed through the network; a volume counts as its axial ones.
     """
+    if prior.dims == 3:
+        return to_complex(prior.denoise(to_channels(x[None]), sigma, voxel_size))[0], len(x)
     average, evaluations = x.clone(), 0
     for plane in planes:
         axis = PLANES[plane]
@@ -205,7 +208,7 @@ def reconstruct(acquisition, prior, representation="voxel", planes=tuple(PLANES)
         Its intensities are brought to the prior's scale here, and back at the end. A noise level that is
         not known is estimated from the outer end of the readout (:func:`~mrilab.problem.noise_level`).
     prior : Prior
-        The work is done on its device.
+        The work is done on its device. One of volumes works with ``"fast"`` only, and needs no planes.
     representation : str
         What stands for the image (:mod:`mrilab.representations`): with ``"voxel"`` the prior sees the acquisition's
         own voxels; with ``"nearest"``, ``"trilinear"``, ``"fourier"``, ``"gaussian"`` and ``"neural_field"`` it sees
@@ -254,7 +257,8 @@ def reconstruct(acquisition, prior, representation="voxel", planes=tuple(PLANES)
     Raises
     ------
     ValueError
-        For an unknown plane, setting or option, noise levels that do not fall, or a number out of its range.
+        For an unknown plane, setting or option, noise levels that do not fall, a number out of its range, or a
+        prior of volumes with ``"paper"``.
 
     Examples
     --------
@@ -271,6 +275,8 @@ def reconstruct(acquisition, prior, representation="voxel", planes=tuple(PLANES)
     if representation != "voxel":
         prior_voxel_size = _home(acquisition, prior, prior_voxel_size)
     problem = Problem(acquisition, prior, prior_voxel_size)
+    if prior.dims == 3 and update == "adam":
+        raise ValueError(f"setting: found {setting!r}, expected 'fast': this prior takes volumes, not slices")
     image = represent(representation, problem.start, problem.voxel_size, prior_voxel_size,
                       **(representation_options or {}))
     generator = torch.Generator().manual_seed(seed)

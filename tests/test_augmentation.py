@@ -5,7 +5,17 @@ import numpy as np
 import pytest
 import torch
 
-from mrilab.augmentation import POOL, REFRESH, Heads, augmented, batches, deform, draw_voxel_size, remap_intensity
+from mrilab.augmentation import (
+    POOL,
+    REFRESH,
+    Heads,
+    augmented,
+    batches,
+    cut_patch,
+    deform,
+    draw_voxel_size,
+    remap_intensity,
+)
 from mrilab.volumes import Volume, load_volume, save_volume
 
 
@@ -72,6 +82,34 @@ def test_voxel_sizes_fill_their_range():
     assert abs((sizes[:, 0] == sizes[:, 1]).mean() - 0.5) < 0.05
 
 
+def test_a_table_of_voxel_sizes_is_drawn_with_its_odds():
+    """Of isotropic draws, a share of the odds; of the others, each axis on its own. 5 standard errors are 0.04."""
+    rng, odds = np.random.default_rng(0), {1: 1, 2.5: 3, 4: 4}
+    sizes = np.array([draw_voxel_size(odds, rng) for _ in range(4000)])
+    for size, share in odds.items():
+        assert abs((sizes[:, 1] == size).mean() - share / 8) < 0.04
+    same_twice = sum((share / 8) ** 2 for share in odds.values())
+    assert abs((sizes[:, 0] == sizes[:, 1]).mean() - (0.5 + 0.5 * same_twice)) < 0.04
+    (_, seen), = stream(voxel_sizes={2: 1, 4: 2}, batch=POOL)
+    assert {round(d) for d in seen.flatten().tolist()} == {2, 4}
+    assert same(stream(1, voxel_sizes={2: 1, 4: 2})[0], stream(0, 2, voxel_sizes={2: 1, 4: 2})[1])
+
+
+def test_cubes_are_parts_of_the_volume():
+    """Of a volume that counts its voxels along each axis, a cube counts on, up or down."""
+    shape = (10, 12, 9)
+    for axis in range(3):
+        ramp = torch.from_numpy(1 + np.indices(shape)[axis]).to(torch.complex64)
+        cube, size = cut_patch(ramp, (1, 2, 3), 8, np.random.default_rng(axis), dims=3)
+        assert cube.shape == (8, 8, 8) and size == [1, 2, 3]
+        assert cube.abs().std(axis).min() > 2 and torch.allclose(cube.abs().diff(dim=axis).abs(), torch.tensor(1.0))
+        assert cube.abs().std([a for a in range(3) if a != axis]).max() < 1e-5
+    small, _ = cut_patch(torch.ones(3, 12, 9, dtype=torch.complex64), (1, 1, 1), 8, np.random.default_rng(0), dims=3)
+    assert abs(small.abs().sum() - 3 * 8 * 8) < 1e-2
+    (slices, sizes), = stream(dims=3)
+    assert slices.shape == (4, 2, 16, 16, 16) and sizes.shape == (4, 3)
+
+
 def test_deformation_moves_the_head_but_keeps_its_scale():
     """Lengths change by 2 % or so: more would be a change of voxel size for a fixed-resolution prior."""
     shape = (40, 40, 40)
@@ -125,6 +163,8 @@ def test_bad_volumes(tmp_path):
         Heads([tmp_path / "small.h5"], (2, 2), 16, 1)
     with pytest.raises(FileNotFoundError, match="absent"):
         Heads([tmp_path / "absent.h5"], (2, 2), 16, 1)
-    for sizes in ((2,), (0, 2), (3, 2)):
+    with pytest.raises(ValueError, match="small.h5: found shape.*three axes of 16 voxels"):
+        Heads([tmp_path / "small.h5"], (2, 2), 16, 1, dims=3)
+    for sizes in ((2,), (0, 2), (3, 2), {}, {0: 1}, {2: 0}, {2: float("inf")}):
         with pytest.raises(ValueError, match="voxel_sizes: found"):
             Heads([blobs()], sizes, 16, 1)

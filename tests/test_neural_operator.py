@@ -198,7 +198,7 @@ def test_a_card_decides_the_network(tmp_path):
     with pytest.raises(ValueError, match="weights do not fit"):
         load_prior(path)
     save_prior(path, Prior(UNet(WIDTHS), (1, 1)), dict(card, network="other"))
-    with pytest.raises(ValueError, match="p.json: not the card.*network: found 'other', expected unet or operator"):
+    with pytest.raises(ValueError, match="p.json: not the card.*network: found 'other', expected unet, unet3d"):
         load_prior(path)
 
 
@@ -217,5 +217,5 @@ def test_bad_arguments(tmp_path):
         taps(2.0, "cubic")
     with pytest.raises(ValueError, match="^voxel_sizes: found .*, expected one size"):
         train([blobs()], (2, 4), tmp_path / "p.safetensors", network="operator", widths=WIDTHS)
-    with pytest.raises(ValueError, match="^network: found 'fno', expected unet or operator"):
+    with pytest.raises(ValueError, match="^network: found 'fno', expected unet, unet3d or operator"):
         train([blobs()], (2, 2), tmp_path / "p.safetensors", network="fno", widths=WIDTHS)

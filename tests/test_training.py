@@ -14,7 +14,7 @@ from test_augmentation import blobs
 
 from mrilab import training
 from mrilab.augmentation import batches
-from mrilab.diffusion import Prior, load_prior
+from mrilab.diffusion import Prior, load_prior, new_prior
 from mrilab.training import save_prior, train, validate, validation_slices
 from mrilab.unet import UNet
 from mrilab.volumes import save_volume
@@ -45,6 +45,23 @@ def test_training_learns_to_denoise(tmp_path):
     assert [row["step"] for row in found["validation"]] == [150, 300]
     first, last = (row["loss"] for row in found["validation"])
     assert len(first) == 9 and all(last[k] < first[k] for k in first if k.startswith("1x"))
+
+
+def test_a_prior_of_volumes_is_trained_like_one_of_slices(tmp_path):
+    path = train([blobs()], {2: 3, 4: 1}, tmp_path / "p.safetensors", steps=150, learning_rate=5e-3, batch=2, patch=16,
+                 widths=(4, 8), network="unet3d", conditioned=True, validation=blobs(seed=3), interval=150,
+                 progress=False)
+    prior, found = load_prior(path), card(path)
+    assert prior.dims == 3 and prior.voxel_sizes == (2, 4)
+    assert found["voxel_sizes"] == [2, 4] and found["odds"] == [[2, 3], [4, 1]] and found["network"] == "unet3d"
+    assert len(found["validation"][0]["loss"]) == 9
+    clean, _ = next(batches([blobs(seed=7)], (2, 2), batch=4, patch=16, seed=5, dims=3))
+    noise = 0.2 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    trained = (prior.denoise(clean + noise, 0.2, (2, 2, 2)) - clean).std()
+    untrained = (new_prior("unet3d", (2, 4), (4, 8)).denoise(clean + noise, 0.2) - clean).std()
+    assert trained < 0.8 * untrained < 0.8 * 0.2
+    with pytest.raises(ValueError, match="initial: found .* UNet in 3D, expected .* UNet in 2D"):
+        train([blobs()], (2, 2), tmp_path / "q.safetensors", initial=path, conditioned=True, **SMALL)
 
 
 def test_validation_is_the_loss_at_each_voxel_size_and_noise_level():

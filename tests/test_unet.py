@@ -20,6 +20,19 @@ def test_any_size(size):
     assert net(x, torch.zeros(3, 1)).shape == x.shape
 
 
+@pytest.mark.parametrize("size", [(8, 8, 8), (5, 9, 4)])
+def test_volumes_of_any_size(size):
+    """The same network with another axis: a voxel's neighbours in all three directions matter to it."""
+    net = awake(UNet((4, 8), dims=3))
+    x = torch.randn(2, 2, *size)
+    base = net(x, torch.zeros(2, 1))
+    assert base.shape == x.shape
+    for axis in (2, 3, 4):
+        moved = x.clone()
+        moved.select(axis, 1)[:] += 1
+        assert (net(moved, torch.zeros(2, 1)) - base).select(axis, 0).abs().max() > 1e-3
+
+
 def test_depends_on_every_condition():
     net = awake(UNet((4, 8), conditions=3))
     x = torch.randn(1, 2, 8, 8)

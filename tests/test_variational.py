@@ -47,6 +47,22 @@ def test_sampled_slices_are_unbiased(planes):
     assert used == sum(x.shape[PLANES[p]] for p in planes)
 
 
+def test_a_prior_of_volumes_goes_through_the_same_solver(scan):
+    """It is shown the volume whole; where it cannot serve, an error says so."""
+    acquisition, truth = scan
+    prior = Prior(awake(UNet((4, 8), dims=3)), (6, 8), dims=3)
+    x = torch.randn(6, 9, 7, dtype=torch.complex64)
+    average, used = denoised_average(x, prior, 0.3, (6, 6, 8))
+    assert used == 6 and torch.equal(average, to_complex(prior.denoise(to_channels(x[None]), 0.3))[0])
+    result = reconstruct(acquisition, Prior(UNet((4,), dims=3), (6, 8), dims=3), iterations=4, progress=False)
+    assert result.image.shape == truth.shape and result.network_evaluations == 4 * len(truth)
+    assert psnr(result.image, truth) > psnr(cg_sense(acquisition, iterations=1, progress=False).image, truth)
+    with pytest.raises(ValueError, match="setting: found 'paper', expected 'fast'"):
+        reconstruct(acquisition, prior, setting="paper", progress=False)
+    with pytest.raises(ValueError, match="slices: found shape .*expected .volumes, 2, z, y, x"):
+        prior.denoise(to_channels(x), 0.3)
+
+
 @pytest.mark.parametrize("total, fraction, slices, slab", [(12, 0.5, None, 3), (13, 1.0, 5, 5), (7, 0.3, None, 1),
                                                            (4, 1.0, 50, 5)])
 def test_every_slice_is_drawn_as_often(total, fraction, slices, slab):

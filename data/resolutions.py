@@ -1,0 +1,147 @@
+"""Voxel sizes that were not trained on, and how diverse training has to be.
+
+    python data/resolutions.py        # writes data/results/resolutions.json; about half an hour on one CPU core
+
+*unseen*: the shipped priors denoise the test head, sigma = 0.1, at voxel sizes between and beyond those of training,
+isotropic and not. The head was measured at 1 x 1 x 1.3 mm (z, y, x): nothing finer can be tested on it. The
+axial slices of the tumour volume have 0.94 mm, and are tested beside (`psnr_planes` is axial, coronal, sagittal).
+*reconstruction*: the same priors in the solver, R = 8, at a few of these sizes, with the weight tuned at 2 mm.
+*diversity*: small networks, which differ in nothing but the voxel sizes that they are trained on, at every other voxel
+size; heads at 2 mm and coarser keep it short. What was trained and reconstructed stays in `runs/resolutions`.
+"""
+
+import argparse
+import datetime
+import json
+
+import torch
+from denoise import PRIORS, RESULTS, by_prior, quality, slices_of
+from joblib import Memory
+from tqdm import tqdm
+from train_priors import RUNS
+
+from mrilab.datasets import fetch, list_datasets
+from mrilab.diffusion import load_prior
+from mrilab.experiments import commit
+from mrilab.metrics import psnr
+from mrilab.simulate import simulate_acquisition
+from mrilab.training import hardware, train
+from mrilab.variational import SETTINGS, reconstruct
+from mrilab.volumes import atomic_path, load_volume
+
+SIGMA = 0.1
+ISOTROPIC = (1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5, 6)
+ANISOTROPIC = ((3, 1, 1), (1, 1, 3), (1, 2, 4), (4, 1, 1), (5, 1, 1), (2, 2, 5))
+RECONSTRUCTED = ((1.5, 1.5, 1.5), (2.5, 2.5, 2.5), (5, 5, 5), (3, 1.3, 1.3), (1.3, 1.3, 4))
+READOUT = 24                                        # mm of the readout that are reconstructed
+SIZES = (2, 2.5, 3.2, 4, 5)                         # equal steps of their logarithm
+DIVERSITY = {
+    "2 mm": {2: 1}, "3.2 mm": {3.2: 1}, "5 mm": {5: 1},
+    "two ends": {2: 1, 5: 1},
+    "three sizes": {2: 1, 3.2: 1, 5: 1},
+    "five sizes": dict.fromkeys(SIZES, 1),
+    "five, fine-heavy": dict(zip(SIZES, (16, 8, 4, 2, 1))),
+    "five, coarse-heavy": dict(zip(SIZES, (1, 2, 4, 8, 16))),
+    "five, centre-heavy": dict(zip(SIZES, (1, 4, 16, 4, 1))),
+    "continuum": (2, 5),
+}
+SMALL = dict(widths=(16, 16, 32, 64, 80), steps=1000, patch=48)
+TESTED = (1.5, 2, 2.25, 2.5, 2.8, 3.2, 3.6, 4, 4.5, 5, 6)
+SEEDS = (0, 1)
+memory = Memory(RUNS / "resolutions", verbose=0)
+
+
+def coarsened(volume, size):
+    """Voxel sizes asked for, or those the volume was measured at where they are coarser."""
+    return tuple(max(d, e) for d, e in zip(size, volume.voxel_size))
+
+
+def planes_at(volume, size):
+    """Slices of every plane at an anisotropic voxel size: the volume is brought there first."""
+    return list(slices_of(volume.resample(coarsened(volume, size)), 0))
+
+
+@memory.cache
+def denoising(volume, size, name, digest):
+    """PSNR of denoising by plane, whose pixels differ; ``digest`` of the weights tells the cache what changed."""
+    prior = load_prior(name)
+    return [round(quality(by_prior(prior), [plane], SIGMA), 3) for plane in planes_at(load_volume(volume), size)]
+
+
+@memory.cache
+def reconstruction(size, name, weight, digest):
+    """One reconstruction of the test head."""
+    head = load_volume("qtim_MRHead")
+    acquisition, truth = simulate_acquisition(head.resample(coarsened(head, size)), acceleration=8, seed=0)
+    half = max(3, round(READOUT / acquisition.voxel_size[2] / 2))
+    middle = truth.shape[2] // 2
+    acquisition = acquisition.readout_block(middle - half, middle + half)
+    truth = truth[..., middle - half : middle + half]
+    result = reconstruct(acquisition, load_prior(name), weight=weight, progress=False)
+    return dict(voxel_size=size, prior=name, weight=weight, psnr=round(psnr(result.image, truth), 3),
+                seconds=round(result.seconds, 2), matrix=list(truth.shape))
+
+
+def training_heads():
+    """The training people at 2 mm."""
+    people = {d.person: load_volume(d.name).resample((2, 2, 2)) for d in list_datasets("volume") if d.split == "train"}
+    for volume in people.values():
+        volume.data.clamp_(min=0)           # ringing of the resampling
+    return people
+
+
+def trained(people, name, seed):
+    """A small prior trained on one choice of voxel sizes."""
+    path = RUNS / "resolutions" / f"{name.replace(' ', '_').replace(',', '')}-{seed}.safetensors"
+    if not path.with_suffix(".json").exists():
+        train(list(people.values()), DIVERSITY[name], path, people=list(people), seed=seed, progress=False, **SMALL)
+    return load_prior(path)
+
+
+def diversity(head):
+    """The matrix: PSNR of denoising for each choice of training sizes at each tested one."""
+    people = training_heads()
+    planes = {d: planes_at(head, (d,) * 3) for d in TESTED}
+    for seed in SEEDS:
+        for name, sizes in tqdm(DIVERSITY.items(), desc=f"diversity, seed {seed}"):
+            prior = trained(people, name, seed)
+            odds = [list(item) for item in sizes.items()] if isinstance(sizes, dict) else None
+            yield dict(training=name, odds=odds, seed=seed,
+                       psnr={d: round(quality(by_prior(prior), p, SIGMA), 3) for d, p in planes.items()})
+
+
+def cross_applied():
+    """What it costs to use the weight and last noise level tuned at one voxel size at another (tuning.json)."""
+    trials = json.loads((RESULTS / "tuning.json").read_text())["trials"]
+    table = {}
+    for trial in trials:
+        found = table.setdefault((trial["method"], trial["voxel_size"]), {})
+        found[json.dumps(trial["setting"], sort_keys=True)] = trial["psnr"]
+    for (method, tuned), found in table.items():
+        best = max(found, key=found.get)
+        for (other, used), scores in table.items():
+            if other == method:
+                yield dict(method=method, tuned_at=tuned, used_at=used, setting=json.loads(best),
+                           loss=round(max(scores.values()) - scores[best], 3),
+                           range=round(max(scores.values()) - min(scores.values()), 3))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
+    torch.set_num_threads(parser.parse_args().threads)
+    (RUNS / "resolutions").mkdir(parents=True, exist_ok=True)
+    head, tumour = load_volume("qtim_MRHead"), load_volume("qtim_MRBrainTumor2")
+    sizes = [(d,) * 3 for d in ISOTROPIC] + list(ANISOTROPIC)
+    cells = [("qtim_MRHead", size) for size in sizes] + [("qtim_MRBrainTumor2", tumour.voxel_size)]
+    weights = {name: json.loads(fetch(name).with_suffix(".json").read_text())["sha256"] for name in PRIORS}
+    results = dict(
+        hardware=hardware(), date=datetime.date.today().isoformat(), commit=commit(), volume="qtim_MRHead", sigma=SIGMA,
+        weights=weights, acceleration=8, readout_mm=READOUT,
+        unseen=[dict(volume=volume, voxel_size=size, prior=name, psnr_planes=denoising(volume, size, name, digest))
+                for volume, size in tqdm(cells, desc="unseen") for name, digest in weights.items()],
+        reconstruction=[reconstruction(size, name, SETTINGS["fast"]["weight"], weights[name])
+                        for size in tqdm(RECONSTRUCTED, desc="reconstruction") for name in PRIORS],
+        cross_applied=list(cross_applied()), small=SMALL, diversity=list(diversity(head)))
+    with atomic_path(RESULTS / "resolutions.json") as temporary:
+        temporary.write_text(json.dumps(results, indent=1) + "\n")
