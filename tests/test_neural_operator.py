@@ -184,7 +184,7 @@ def test_short_training_save_and_load(tmp_path):
     x = torch.randn(1, 2, 16, 16)
     assert torch.allclose(load_prior(tmp_path / "q.safetensors").denoise(x, 0.1, (2, 2)),
                           prior.denoise(x, 0.1, (2, 2)), atol=2e-2)
-    with pytest.raises(ValueError, match="initial: found a prior .* a NeuralOperator, expected .* a UNet"):
+    with pytest.raises(ValueError, match="initial: found a prior .* a NeuralOperator in 2D, expected .* a UNet in 2D"):
         train([blobs()], (2, 2), tmp_path / "r.safetensors", steps=1, batch=4, patch=16, widths=WIDTHS, initial=path,
               progress=False)
 
