@@ -82,6 +82,24 @@ def test_opens_in_colab(chapter, cells, code):
     assert "remove-cell" in code[0]["metadata"].get("tags", [])
 
 
+def test_measured_numbers_in_the_words_come_from_the_chapter(chapter, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    from typed_numbers import typed
+
+    assert list(typed(chapter)) == [], "print it, or exempt it with a reason: tools/typed_numbers.py"
+
+
+def test_outputs_are_compared():
+    """nbval compares what a cell prints but for one cell in twenty, each with its reason in the metadata."""
+    cells = [(path.stem, cell) for path in CHAPTERS for cell in json.loads(path.read_text())["cells"]
+             if cell["cell_type"] == "code"]
+    exempt = [(name, cell) for name, cell in cells
+              if {"nbval-ignore-output", "nbval-skip"} & set(cell["metadata"].get("tags", []))
+              or "NBVAL_" in source(cell)]
+    assert len(exempt) <= 0.05 * len(cells)
+    assert [(name, cell["id"]) for name, cell in exempt if len(cell["metadata"].get("nbval_reason", "")) < 20] == []
+
+
 def test_code_lines_fit_the_page(code):
     assert [line for cell in code for line in source(cell).splitlines() if len(line) > 88] == []
 
