@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,17 +17,6 @@ CHAPTERS = sorted(BOOK.glob("*.ipynb"))
 TOC = yaml.safe_load((BOOK / "_toc.yml").read_text())
 ADDRESS = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
 TAG = f"v{mrilab.__version__}"
-
-# The first code cell of every chapter, tagged remove-cell: in Colab, fetch the book at its own tag.
-BOOTSTRAP = f"""\
-import sys
-from pathlib import Path
-
-if "google.colab" in sys.modules and not Path("../mrilab").exists():
-    !git clone -q --depth 1 -b {TAG} {ADDRESS} mrilab-book
-    %cd -q mrilab-book/book
-    %pip install -q -e ..
-    sys.path.insert(0, "..")"""
 
 
 def colab(name):
@@ -76,9 +67,12 @@ def test_is_small(chapter):
     assert chapter.stat().st_size < 4e6
 
 
-def test_opens_in_colab(chapter, cells, code):
+def test_opens_in_colab(chapter, cells, code, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    from address import BOOTSTRAP
+
     assert f"]({colab(chapter.name)})" in source(cells[0])
-    assert source(code[0]) == BOOTSTRAP
+    assert source(code[0]) == BOOTSTRAP.format(url=ADDRESS, tag=TAG), "run `make address`"
     assert "remove-cell" in code[0]["metadata"].get("tags", [])
 
 
@@ -126,3 +120,13 @@ def test_api_page_lists_every_module():
 
 def test_readme_lists_every_chapter(chapter):
     assert colab(chapter.name) in (ROOT / "README.md").read_text()
+
+
+def test_chapter_alone_says_what_to_do(tmp_path, monkeypatch):
+    """Opened without the repository, the first cell ends in one line instead of a stack trace from an import."""
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    from address import BOOTSTRAP
+
+    (tmp_path / "alone.py").write_text(re.sub(r"^    [!%].*$", "    pass", BOOTSTRAP, flags=re.M))
+    run = subprocess.run([sys.executable, "-I", "alone.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 1 and "git clone" in run.stderr and len(run.stderr.splitlines()) == 1

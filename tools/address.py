@@ -4,6 +4,7 @@ The address is ``repository: url`` in _config.yml, the tag is v + mrilab.__versi
 (badges, bootstrap cells, README, CITATION.cff, workflows) is rewritten from these two.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,23 @@ import mrilab
 
 ROOT = Path(__file__).parents[1]
 GITHUB = r"https://github\.com/([\w-]+)/([\w.-]+?)(?:\.git)?/?"
+
+
+# The first code cell of every chapter, tagged remove-cell: in Colab, fetch the book at its own tag; anywhere, say in
+# one line what is missing.
+BOOTSTRAP = """\
+import importlib.util
+import sys
+from pathlib import Path
+
+if "google.colab" in sys.modules and not Path("../mrilab").exists():
+    !git clone -q --depth 1 -b {tag} {url} mrilab-book
+    %cd -q mrilab-book/book
+    %pip install -q -e ..
+    sys.path.insert(0, "..")
+if not (importlib.util.find_spec("mrilab") and Path("../data/priors").is_dir()):
+    raise SystemExit("A chapter needs the repository around it and mrilab installed: "
+                     "git clone {url}, make env, then the kernel of .venv")"""
 
 
 def owner_and_name(url):
@@ -34,16 +52,30 @@ def rewrite(text, old, new, tag):
     return re.sub(r"(git clone .*-b )v\S+", rf"\g<1>{tag}", text)
 
 
+def bootstrap(text, url, tag):
+    """A notebook's text with its first code cell, if that fetches the book, as it should be."""
+    notebook = json.loads(text)
+    first = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+    wanted = BOOTSTRAP.format(url=url, tag=tag).splitlines(keepends=True)
+    if "google.colab" not in "".join(first["source"]) or first["source"] == wanted:
+        return text
+    first["source"] = wanted
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
 if __name__ == "__main__":
     current = re.search(r"^  url: (\S+)$", (ROOT / "_config.yml").read_text(), re.M)[1]
     old = owner_and_name(current)
     new = owner_and_name(sys.argv[1]) if sys.argv[1:] else old
+    tag = f"v{mrilab.__version__}"
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in files.splitlines():
         if name.endswith((".md", ".ipynb", ".yml", ".cff", ".toml")):
             path = ROOT / name
             before = path.read_text()
-            after = rewrite(before, old, new, f"v{mrilab.__version__}")
+            after = rewrite(before, old, new, tag)
+            if name.endswith(".ipynb"):
+                after = bootstrap(after, "https://github.com/{}/{}".format(*new), tag)
             if after != before:
                 path.write_text(after)
                 print(name)
