@@ -1,18 +1,25 @@
 """Execute chapters in place, in order, each in a fresh kernel: ``python tools/execute.py [NAME ...]``.
 
-Chapters are committed with the outputs this stores. A chapter that fails is left as it was.
+Chapters are committed with the outputs this stores, and with what the run took (``mrilab_run`` in the metadata), for
+the status page. A chapter that fails is left as it was.
 """
 
 import base64
+import datetime
 import io
 import os
+import platform
+import re
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 from PIL import Image, ImageChops
+
+from mrilab.training import hardware
 
 BOOK = Path(__file__).parents[1] / "book"
 
@@ -28,6 +35,12 @@ def slim(png):
     return base64.b64encode(file.getvalue()).decode()
 
 
+def peak_memory(pid):
+    """Most memory that a process has held so far, MB; nothing where the system does not say."""
+    status = Path(f"/proc/{pid}/status")
+    return round(int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) / 1024) if status.exists() else None
+
+
 def execute(path):
     """Run one chapter in book/, as jupyter-book and nbval do, and replace the file when all cells ran."""
     notebook = nbformat.read(path, as_version=4)
@@ -39,7 +52,12 @@ def execute(path):
         record_timing=False,
         coalesce_streams=True,
     )
+    start, memory = time.time(), [None]
+    client.on_cell_executed = lambda **kwargs: memory.append(peak_memory(client.km.provisioner.pid))
     client.execute()
+    notebook.metadata["mrilab_run"] = {
+        "seconds": round(time.time() - start), "peak_memory_MB": memory[-1], "hardware": hardware(),
+        "python": platform.python_version(), "torch": version("torch"), "date": str(datetime.date.today())}
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
