@@ -22,6 +22,7 @@ from PIL import Image, ImageChops
 from mrilab.training import hardware
 
 BOOK = Path(__file__).parents[1] / "book"
+STATE = "application/vnd.jupyter.widget-state+json"
 
 
 def slim(png):
@@ -62,6 +63,10 @@ def execute(path):
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 output["data"]["image/png"] = slim(output["data"]["image/png"])
+    states = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
+    for model in states.values():       # `interact` answers nobody without a kernel: no page shows what it last drew
+        if model["model_name"] == "OutputModel":
+            model["state"]["outputs"] = []
     notebook.metadata.update(    # the same on every machine; the state of the widgets stays beside them
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
         language_info={"name": "python"},

@@ -419,6 +419,17 @@ const limit = (v, low, high) => Math.min(Math.max(v, low), high);
 const short = v => String(+v.toPrecision(3));
 const sizes = d => (d.every(v => Math.abs(v - d[0]) < 0.005 * d[0]) ? short(d[0]) : d.map(short).join(" × ")) + " mm";
 
+// The same numbers from 0 to 1 for the same seed: a 32-bit generator (mulberry32).
+function uniforms(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = state + 0x6d2b79f5 >>> 0;
+    let t = Math.imul(state ^ state >>> 15, state | 1);
+    t ^= t + Math.imul(t ^ t >>> 7, t | 61);
+    return ((t ^ t >>> 14) >>> 0) / 4294967296;
+  };
+}
+
 // Peak signal over the root mean square error, in decibels, as mrilab.metrics.psnr.
 function psnr(values, truth) {
   let error = 0, peak = 0;

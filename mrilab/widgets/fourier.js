@@ -126,14 +126,8 @@ function crop({ re, im, height, width }, newHeight, newWidth) {
 
 const magnitude = ({ re, im }, scale = 1) => re.map((v, i) => scale * Math.hypot(v, im[i]));
 
-// The same standard normal numbers for the same seed: a 32-bit generator (mulberry32) and Box and Muller's formula.
+// The same standard normal numbers for the same seed, by the formula of Box and Muller.
 function normals(count, seed) {
-  let state = seed >>> 0;
-  const uniform = () => {
-    state = state + 0x6d2b79f5 >>> 0;
-    let t = Math.imul(state ^ state >>> 15, state | 1);
-    t ^= t + Math.imul(t ^ t >>> 7, t | 61);
-    return ((t ^ t >>> 14) >>> 0) / 4294967296;
-  };
+  const uniform = uniforms(seed);
   return Float64Array.from({ length: count }, () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()));
 }

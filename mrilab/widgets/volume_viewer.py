@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..volumes import PLANES, check_voxel_size
+from ..volumes import PLANES, Volume, check_voxel_size
 from .base import Widget, check_images, draw_row, grey_range, sources, to_bytes
 
 
@@ -11,10 +11,11 @@ class VolumeViewer(Widget):
 
     Parameters
     ----------
-    volumes : dict of str to Tensor
+    volumes : dict of str to Tensor or Volume
         Named volumes ``(z, y, x)`` of one shape; complex ones give their magnitude.
-    voxel_size : tuple of float
-        ``(dz, dy, dx)`` in mm. Pictures are drawn in mm, so anisotropic voxels get their true shape.
+    voxel_size : tuple of float, optional
+        ``(dz, dy, dx)`` in mm; of no need where each volume is a ``Volume`` and brings its own. Pictures are drawn in
+        mm, so anisotropic voxels get their true shape.
     truth : str, optional
         The volume that the others' error maps are taken against.
     error_gain : float
@@ -23,8 +24,8 @@ class VolumeViewer(Widget):
     Raises
     ------
     ValueError
-        For no volume, volumes of different shapes, NaN, a voxel size that is not three positive numbers, or a truth
-        that is not among them.
+        For no volume, volumes of different shapes or voxel sizes, NaN, a voxel size that is not three positive
+        numbers, or a truth that is not among them.
 
     Examples
     --------
@@ -36,9 +37,9 @@ class VolumeViewer(Widget):
     _esm = sources("js", "core", "volume_viewer")
     _css = sources("css", "core", "volume_viewer")
 
-    def __init__(self, volumes, voxel_size, truth=None, error_gain=5):
+    def __init__(self, volumes, voxel_size=None, truth=None, error_gain=5):
+        volumes, voxel_size = _one_voxel_size(volumes, voxel_size)
         volumes = check_images(volumes, "volumes", 3, "(z, y, x)")
-        voxel_size = check_voxel_size(voxel_size)
         if truth is not None and truth not in volumes:
             raise ValueError(f"truth: found {truth!r}, expected one of {', '.join(volumes)}")
         self._volumes = volumes
@@ -58,3 +59,16 @@ class VolumeViewer(Widget):
             d = [s for a, s in enumerate(size) if a != axis]
             panels.append((np.take(volume, volume.shape[axis] // 2, axis), d, f"{name}, {plane}", 0, self.meta["high"]))
         draw_row(figure, panels)
+
+
+def _one_voxel_size(volumes, voxel_size):
+    """The data of the volumes, and the voxel size that they and the argument agree on, or ValueError."""
+    own = {} if voxel_size is None else {"voxel_size": check_voxel_size(voxel_size)}
+    if isinstance(volumes, dict):
+        own |= {name: volume.voxel_size for name, volume in volumes.items() if isinstance(volume, Volume)}
+        volumes = {name: volume.data if isinstance(volume, Volume) else volume for name, volume in volumes.items()}
+    if volumes and not own:
+        raise ValueError("voxel_size: found None, expected (dz, dy, dx) in mm, or Volumes that bring their own")
+    if len(set(own.values())) > 1:
+        raise ValueError(f"volumes: found voxel sizes {own}, expected one")
+    return volumes, next(iter(own.values()), None)

@@ -1,5 +1,6 @@
 // Play with every widget of a page, the network cut off, by mouse and keyboard or by touch, and report what was drawn.
 // usage: node play.mjs BROWSER URL WIDTH SHOTS > report.json
+import { readFileSync } from 'fs';
 import { createRequire } from 'module';
 import { launch } from './browser.mjs';
 
@@ -87,8 +88,9 @@ const image = (widget, n) => widget.locator('canvas').nth(n).evaluate(({ image: 
 
 async function everyControl(widget, passive) {
   for (const box of await widget.getByRole('checkbox').all()) {
-    await act(widget, 'error', how, () => press(box));
-    await act(widget, 'error', 'keyboard', () => box.press('Space'));
+    const name = await box.evaluate(b => b.labels[0].textContent);
+    await act(widget, name, how, () => press(box));
+    await act(widget, name, 'keyboard', () => box.press('Space'));
   }
   for (const set of await widget.locator('fieldset').all()) {
     if (!await set.isVisible()) continue;
@@ -116,93 +118,158 @@ const report = {};
 
 // volumes: the picture itself, by pointer, wheel and keys
 const viewer = find('in three planes');
-report.axial = await image(viewer, 0);
-await act(viewer, 'radio planes', how, () => press(viewer.getByRole('radio', { name: 'CG-SENSE' })));
-await act(viewer, 'crosshair', how, () => drag(viewer.locator('canvas').first(), [0.5, 0.5], [0.3, 0.4]));
-report.crosshair = await viewer.locator('.mri-facts').textContent();
-for (const key of ['ArrowUp', 'ArrowLeft', 'PageUp']) await act(viewer, key, 'keyboard', () => viewer.locator('canvas').first().press(key));
-if (!phone) await act(viewer, 'wheel', 'mouse', async () => { await viewer.locator('canvas').first().hover(); await page.mouse.wheel(0, 100); });
-await viewer.screenshot({ path: `${shots}-volumes.png` });
-await everyControl(viewer, []);
+if (await viewer.count()) {
+  report.axial = await image(viewer, 0);
+  await act(viewer, 'radio planes', how, () => press(viewer.getByRole('group', { name: 'Volume' }).getByRole('radio').nth(1)));
+  await act(viewer, 'crosshair', how, () => drag(viewer.locator('canvas').first(), [0.5, 0.5], [0.3, 0.4]));
+  report.crosshair = await viewer.locator('.mri-facts').textContent();
+  for (const key of ['ArrowUp', 'ArrowLeft', 'PageUp']) await act(viewer, key, 'keyboard', () => viewer.locator('canvas').first().press(key));
+  if (!phone) await act(viewer, 'wheel', 'mouse', async () => { await viewer.locator('canvas').first().hover(); await page.mouse.wheel(0, 100); });
+  await viewer.screenshot({ path: `${shots}-volumes.png` });
+  await everyControl(viewer, []);
+}
 
 // k-space: drawn by hand, then cropped
 const lab = find('choose what is measured');
-await everyControl(lab, ['Pen radius', 'measure', 'skip', 'drawn']);
-await press(lab.getByRole('radio', { name: 'centre' }));
-await lab.getByRole('slider', { name: 'Noise' }).press('Home');
-await lab.getByRole('slider', { name: 'Acceleration' }).press('End');
-for (const axis of ['kz', 'ky']) {
-  const slider = lab.getByRole('slider', { name: axis });
-  await slider.press('Home');
-  for (let i = 0; i < 20; i++) await slider.press('ArrowRight');          // 2 mm
+if (await lab.count()) {
+  await everyControl(lab, ['Pen radius', 'measure', 'skip', 'drawn']);
+  await press(lab.getByRole('radio', { name: 'centre' }));
+  await lab.getByRole('slider', { name: 'Noise' }).press('Home');
+  await lab.getByRole('slider', { name: 'Acceleration' }).press('End');
+  for (const axis of ['kz', 'ky']) {
+    const slider = lab.getByRole('slider', { name: axis });
+    await slider.press('Home');
+    for (let i = 0; i < 20; i++) await slider.press('ArrowRight');          // 2 mm
+  }
+  const kspace = lab.locator('canvas').first();
+  await act(lab, 'pen', how, () => drag(kspace, [0.28, 0.3], [0.36, 0.36]));
+  await act(lab, 'pen moves', 'keyboard', () => kspace.press('Shift+ArrowRight'));
+  await page.waitForTimeout(200);
+  report.kspace = await image(lab, 0);
+  report.image = await image(lab, 1);
+  report.spread = await image(lab, 2);
+  await lab.screenshot({ path: `${shots}-kspace.png` });
+  await press(lab.getByRole('radio', { name: 'skip' }));
+  await act(lab, 'pen draws', 'keyboard', async () => { for (let i = 0; i < 2; i++) await kspace.press('Shift+ArrowLeft'); await kspace.press(' '); });
+  await act(lab, 'Measure nothing', how, () => press(lab.getByRole('button', { name: 'Measure nothing' })));
+  report.nothing = await lab.locator('.mri-facts').textContent();
 }
-const kspace = lab.locator('canvas').first();
-await act(lab, 'pen', how, () => drag(kspace, [0.28, 0.3], [0.36, 0.36]));
-await act(lab, 'pen moves', 'keyboard', () => kspace.press('Shift+ArrowRight'));
-await page.waitForTimeout(200);
-report.kspace = await image(lab, 0);
-report.image = await image(lab, 1);
-report.spread = await image(lab, 2);
-await lab.screenshot({ path: `${shots}-kspace.png` });
-await press(lab.getByRole('radio', { name: 'skip' }));
-await act(lab, 'pen draws', 'keyboard', async () => { for (let i = 0; i < 2; i++) await kspace.press('Shift+ArrowLeft'); await kspace.press(' '); });
-await act(lab, 'Measure nothing', how, () => press(lab.getByRole('button', { name: 'Measure nothing' })));
-report.nothing = await lab.locator('.mri-facts').textContent();
 
-// noise and iterations
+// noise
 const noise = find('noise levels and');
-await everyControl(noise, []);
-await noise.screenshot({ path: `${shots}-noise.png` });
-await act(noise, 'chart', how, () => drag(noise.locator('.mri-chart canvas'), [0.6, 0.4], [0.95, 0.4]));
-report.noisy = await image(noise, 0);
+if (await noise.count()) {
+  await everyControl(noise, []);
+  await noise.screenshot({ path: `${shots}-noise.png` });
+  await act(noise, 'chart', how, () => drag(noise.locator('.mri-chart canvas'), [0.6, 0.4], [0.95, 0.4]));
+  report.noisy = await image(noise, 0);
+}
 
+// iterations
 const player = find('iterations, with the PSNR');
-await everyControl(player, []);
-const play = player.getByRole('button');
-await act(player, 'chart', how, () => drag(player.locator('.mri-chart canvas'), [0.8, 0.4], [0.4, 0.4]));
-await act(player, 'play', how, () => press(play));
-if (await play.textContent() !== '▶ Play') await play.press('Enter');
-await player.screenshot({ path: `${shots}-iterations.png` });
+if (await player.count()) {
+  await everyControl(player, []);
+  const play = player.getByRole('button');
+  await act(player, 'chart', how, () => drag(player.locator('.mri-chart canvas'), [0.8, 0.4], [0.4, 0.4]));
+  await act(player, 'play', how, () => press(play));
+  if (await play.textContent() !== '▶ Play') await play.press('Enter');
+  await player.screenshot({ path: `${shots}-iterations.png` });
+}
 
 // two results of a table
-const board = find('choose two to compare'), cells = board.locator('td button:enabled');
-await board.screenshot({ path: `${shots}-comparison.png` });
-await everyControl(board, ['A', 'B']);
-for (const [side, n] of [['A', 1], ['B', 4]]) {
-  await press(board.getByRole('radio', { name: side, exact: true }));
-  await act(board, `cell for ${side}`, how, () => press(cells.nth(n)));
-  await act(board, `cell for ${side}`, 'keyboard', async () => { await cells.nth(n).press('ArrowDown'); await page.keyboard.press('Enter'); });
+const board = find('choose two to compare');
+if (await board.count()) {
+  const cells = board.locator('td button:enabled');
+  await board.screenshot({ path: `${shots}-comparison.png` });
+  await everyControl(board, ['A', 'B']);
+  for (const [side, n] of [['A', 1], ['B', 4]]) {
+    await press(board.getByRole('radio', { name: side, exact: true }));
+    await act(board, `cell for ${side}`, how, () => press(cells.nth(n)));
+    await act(board, `cell for ${side}`, 'keyboard', async () => { await cells.nth(n).press('ArrowDown'); await page.keyboard.press('Enter'); });
+  }
+  const swipe = board.locator('canvas').first(), error = board.locator('canvas').last();
+  await act(board, 'close-up', how, () => drag(error, [0.5, 0.5], [0.6, 0.4]));
+  for (const key of ['ArrowLeft', 'ArrowUp']) await act(board, key, 'keyboard', () => error.press(key));
+  await swipe.press('Home');
+  for (let i = 0; i < 3; i++) await act(board, 'divider', 'keyboard', () => swipe.press('PageUp'));
+  report.chosen = await cells.evaluateAll(all => Object.fromEntries(all.flatMap((cell, i) => [...cell.querySelectorAll('b')].map(b => [b.textContent, i]))));
+  report.comparison = await board.locator('.mri-facts').textContent();
+  report.divider = +await swipe.getAttribute('aria-valuenow') / 100;
+  report.error = await image(board, 4);
+  report.swiped = await swipe.evaluate(canvas => {                  // what is seen in the middle of each voxel of a row
+    const { width, height } = canvas.image, y = Math.round(0.78 * height), context = canvas.getContext('2d');
+    return { y, values: Array.from({ length: width }, (_, x) => context.getImageData(
+      (x + 0.5) / width * canvas.width, (height - y - 0.5) / height * canvas.height, 1, 1).data[0]) };
+  });
+  await board.screenshot({ path: `${shots}-comparison-2.png` });
 }
-const swipe = board.locator('canvas').first(), error = board.locator('canvas').last();
-await act(board, 'close-up', how, () => drag(error, [0.5, 0.5], [0.6, 0.4]));
-for (const key of ['ArrowLeft', 'ArrowUp']) await act(board, key, 'keyboard', () => error.press(key));
-await swipe.press('Home');
-for (let i = 0; i < 3; i++) await act(board, 'divider', 'keyboard', () => swipe.press('PageUp'));
-report.chosen = await cells.evaluateAll(all => Object.fromEntries(all.flatMap((cell, i) => [...cell.querySelectorAll('b')].map(b => [b.textContent, i]))));
-report.comparison = await board.locator('.mri-facts').textContent();
-report.divider = +await swipe.getAttribute('aria-valuenow') / 100;
-report.error = await image(board, 4);
-report.swiped = await swipe.evaluate(canvas => {                  // what is seen in the middle of each voxel of a row
-  const { width, height } = canvas.image, y = Math.round(0.78 * height), context = canvas.getContext('2d');
-  return { y, values: Array.from({ length: width }, (_, x) => context.getImageData(
-    (x + 0.5) / width * canvas.width, (height - y - 0.5) / height * canvas.height, 1, 1).data[0]) };
-});
-await board.screenshot({ path: `${shots}-comparison-2.png` });
 
 // the network
 const net = find('denoised on demand');
-await everyControl(net, []);
-await act(net, 'New noise', how, () => press(net.getByRole('button', { name: 'New noise' })));
-await act(net, 'run', how, async () => {
-  await press(net.getByRole('button', { name: /Load and run/ }));
-  await page.waitForFunction(() => document.querySelector('.mri[data-network]') || document.querySelector('.mri-error'), null, { timeout: 180000 });
-});
-report.sigma = JSON.parse(await net.getAttribute('data-input'))[0];
-[report.noisyInput, report.denoised] = await net.locator('canvas').evaluateAll(cs => cs.slice(0, 2).map(({ complex: c }) => c
-  && { re: [...c.re], im: [...c.im], height: c.height, width: c.width }));
-report.networkMs = await net.getAttribute('data-network');
-await net.screenshot({ path: `${shots}-network.png` });
+if (await net.count()) {
+  await everyControl(net, []);
+  await act(net, 'New noise', how, () => press(net.getByRole('button', { name: 'New noise' })));
+  await act(net, 'run', how, async () => {
+    await press(net.getByRole('button', { name: /Load and run/ }));
+    await page.waitForFunction(() => document.querySelector('.mri[data-network]') || document.querySelector('.mri-error'), null, { timeout: 180000 });
+  });
+  report.sigma = JSON.parse(await net.getAttribute('data-input'))[0];
+  [report.noisyInput, report.denoised] = await net.locator('canvas').evaluateAll(cs => cs.slice(0, 2).map(({ complex: c }) => c
+    && { re: [...c.re], im: [...c.im], height: c.height, width: c.width }));
+  report.networkMs = await net.getAttribute('data-network');
+  await net.screenshot({ path: `${shots}-network.png` });
+}
 
+// a reader study: answered to the end, by turns with the pointer and the keys, one answer taken back
+const quiz = find('which is better');
+if (await quiz.count()) {
+  await everyControl(quiz, []);
+  for (const name of ['Zoom', 'White at']) await quiz.getByRole('slider', { name }).press('End');
+  await act(quiz, 'zoomed pictures', how, () => drag(quiz.locator('canvas').first(), [0.6, 0.5], [0.4, 0.6]));
+  await act(quiz, 'zoomed pictures', 'keyboard', () => quiz.locator('canvas').nth(1).press('ArrowRight'));
+  await quiz.getByRole('slider', { name: 'Zoom' }).press('Home');
+  await quiz.getByRole('textbox').fill('simulated browser, the first');
+  await quiz.getByRole('textbox').press('Tab');
+  const count = quiz.locator('.mri-count'), total = await quiz.locator('progress').evaluate(p => p.max);
+  report.quiz = { html: await quiz.evaluate(w => w.outerHTML), seen: [], counts: [] };
+  await quiz.screenshot({ path: `${shots}-study.png` });
+  await press(quiz.getByRole('button', { name: 'sure', exact: true }));
+  report.quiz.hasty = await count.textContent();
+  const answer = async (t, keys) => {
+    const choice = ['A', 'equal', 'B'][t % 3], level = ['a guess', 'fairly sure', 'sure'][t % 2 + 1];
+    if (keys) {
+      await page.keyboard.press(choice[0].toLowerCase());
+      return page.keyboard.press(String(t % 2 + 2));
+    }
+    await press(quiz.getByRole('button', { name: choice, exact: true }));
+    await press(quiz.getByRole('button', { name: level, exact: true }));
+  };
+  for (let t = 0; t < total; t++) {
+    report.quiz.counts.push(await count.textContent());
+    await page.waitForTimeout(60);
+    report.quiz.seen.push(await quiz.locator('canvas').evaluateAll(all => all.slice(0, 2).map(c => c.image.values.reduce((sum, v, i) => sum + v * (i % 251), 0))));
+    if (t === 1) {
+      await answer(0, true);
+      await page.keyboard.press('Backspace');
+    }
+    await (t === total - 1 ? answer(t, true) : act(quiz, 'answer', t % 2 ? 'keyboard' : how, () => answer(t, t % 2)));
+  }
+  report.quiz.counts.push(await count.textContent());
+  const save = quiz.getByRole('button', { name: 'Save' });
+  report.quiz.focused = await save.evaluate(b => b === document.activeElement);
+  const [download] = await Promise.all([page.waitForEvent('download'), phone ? save.tap() : save.press('Enter')]);
+  report.quiz.file = download.suggestedFilename();
+  report.quiz.csv = readFileSync(await download.path(), 'utf8');
+  await press(quiz.getByRole('button', { name: 'Show what I preferred' }));
+  report.quiz.revealed = await quiz.locator('.mri-facts').textContent();
+  await quiz.screenshot({ path: `${shots}-study-2.png` });
+}
+
+// what came over the line, in bytes: the page, its pictures, and what it shares with others
+report.weight = await page.evaluate(() => {
+  const [{ decodedBodySize: html }] = performance.getEntriesByType('navigation'), sum = { html, pictures: 0, shared: 0 };
+  for (const { name, decodedBodySize } of performance.getEntriesByType('resource')) sum[name.includes('/_static/') ? 'shared' : 'pictures'] += decodedBodySize;
+  return sum;
+});
 report.redraw = await page.locator('.mri').evaluateAll(all => all.map(w => [w.ariaLabel.slice(0, 30), +w.dataset.ms]));
 report.errors = await page.locator('.mri-error').allTextContents();
 report.wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
@@ -210,8 +277,9 @@ report.stillsShown = await page.locator('.mri-still:visible').count();
 await page.addScriptTag({ path: axe });
 report.axe = await page.evaluate(async () => (await window.axe.run('.mri', { preload: false })).violations
   .flatMap(v => v.nodes.map(n => `${v.impact} ${v.id}: ${n.html.slice(0, 150)}`)));
-await viewer.getByRole('slider').first().press('Home');
-report.outline = await viewer.getByRole('slider').first().evaluate(s => s.matches(':focus-visible') && getComputedStyle(s).outlineWidth);
+const first = page.locator('.mri').first().getByRole('slider').first();
+await first.press('Home');
+report.outline = await first.evaluate(s => s.matches(':focus-visible') && getComputedStyle(s).outlineWidth);
 await page.close();
 
 // an old browser: words instead of the figure, and the still picture stays

@@ -1,6 +1,8 @@
 """Every widget on its built page in a real browser: every control moved, the pixels compared with numpy and torch."""
 
 import base64
+import csv
+import io
 import json
 import subprocess
 import zlib
@@ -14,52 +16,71 @@ from pages import HTML, ROOT, find_browser, served
 
 from mrilab.diffusion import load_prior
 from mrilab.fourier import ifft3c, resize_centred
+from mrilab.readers import preferences
 
-PAGE = HTML / "interactive.html"
-NOTEBOOK = ROOT / "book/interactive.ipynb"
-RUNS = [("http", 1280), ("file", 390)]      # a desktop with mouse and keyboard, a phone with touch
-pytestmark = pytest.mark.skipif(not PAGE.is_file(), reason="no built pages: run `make book` first")
+BOOK = ROOT / "book"
+STATE = "application/vnd.jupyter.widget-state+json"
+DESKTOP, PHONE = ("http", 1280), ("file", 390)      # mouse and keyboard, touch and keyboard
+pytestmark = pytest.mark.skipif(not (HTML / "interactive.html").is_file(), reason="no built pages: run `make book`")
 
 
-@pytest.fixture(scope="module", params=RUNS, ids=lambda run: f"{run[0]}-{run[1]}")
+def widgets_of(page):
+    """State of each of a chapter's widgets by the name of its class, as the page has it."""
+    states = json.loads((BOOK / f"{page}.ipynb").read_text())["metadata"].get("widgets", {}).get(STATE, {"state": {}})
+    names = {model["state"].get("_anywidget_id", "").rpartition(".")[2]: model for model in states["state"].values()}
+    return {name: model for name, model in names.items() if name}
+
+
+PAGES = {path.stem: widgets_of(path.stem) for path in sorted(BOOK.glob("*.ipynb"))}
+RUNS = [(page, *how) for page in PAGES if PAGES[page]
+        for how in ([DESKTOP, PHONE] if page.startswith("interactive") else [PHONE])]
+
+
+def on(*names):
+    """Run a test on every page that holds these widgets, or any."""
+    runs = [run for run in RUNS if set(names) <= set(PAGES[run[0]])]
+    return pytest.mark.parametrize("report", runs, indirect=True, ids=["-".join(map(str, run)) for run in runs])
+
+
+@pytest.fixture(scope="module")
 def report(request):
-    scheme, width = request.param
+    page, scheme, width = request.param
     shots = HTML.parent / "shots"
     shots.mkdir(exist_ok=True)
-
     with served() as roots:
         run = subprocess.run(
-            ["node", Path(__file__).parent / "play.mjs", find_browser(), f"{roots[scheme]}interactive.html", str(width),
-             shots / f"{scheme}-{width}"], capture_output=True, text=True, timeout=900)
+            ["node", Path(__file__).parent / "play.mjs", find_browser(), f"{roots[scheme]}{page}.html", str(width),
+             shots / f"{page}-{width}"], capture_output=True, text=True, timeout=900)
     assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
+    return json.loads(run.stdout) | {"page": page, "name": f"{page}-{width}"}
 
 
-def state_of(name):
-    """Data and description of the page's widget of one class, as the page has them."""
-    metadata = json.loads(NOTEBOOK.read_text())["metadata"]
-    states = metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
-    (entry,) = (s for s in states.values() if s["state"].get("_anywidget_id", "").endswith(f".{name}"))
-    packed = {b["path"][0]: base64.b64decode(b["data"]) for b in entry["buffers"]}
-    return np.frombuffer(zlib.decompress(packed["data"]), np.uint8), entry["state"]["meta"]
+def state_of(report, name):
+    """Data and description of a page's widget of one class."""
+    model = PAGES[report["page"]][name]
+    packed = {b["path"][0]: base64.b64decode(b["data"]) for b in model["buffers"]}
+    return np.frombuffer(zlib.decompress(packed["data"]), np.uint8), model["state"]["meta"]
 
 
 def array(image):
     return np.array(image["values"]).reshape(image["height"], image["width"])
 
 
+@on()
 def test_nothing_goes_wrong(report):
     assert report["faults"] == []
     assert report["errors"] == []
-    assert report["views"] == 6
+    assert report["views"] == len(PAGES[report["page"]])
 
 
+@on()
 def test_every_control_changes_what_is_drawn(report):
-    assert len(report["moves"]) > 60
+    assert len(report["moves"]) > 5 * report["views"]
     assert [(m["widget"][:30], m["control"], m["how"]) for m in report["moves"] if not m["changed"]] == []
     assert {m["how"] for m in report["moves"]} in ({"mouse", "keyboard"}, {"touch", "keyboard"})
 
 
+@on()
 def test_accessible_and_fits(report):
     assert [v for v in report["axe"] if v.startswith(("serious", "critical"))] == []
     assert report["wide"] <= 0
@@ -67,23 +88,25 @@ def test_accessible_and_fits(report):
     assert report["stillsShown"] == 0
 
 
+@on("VolumeViewer")
 def test_viewer_draws_the_volume_in_mm(report):
-    data, meta = state_of("VolumeViewer")
+    data, meta = state_of(report, "VolumeViewer")
     volume = data[: np.prod(meta["shape"])].reshape(meta["shape"])
     assert (array(report["axial"]) == volume[meta["shape"][0] // 2]).all()
     (height, width), (dy, dx) = report["axial"]["drawn"], meta["voxel_size"][1:]
     assert abs(height / width - meta["shape"][1] * dy / (meta["shape"][2] * dx)) < 0.02
 
 
+@on("KSpaceLab")
 def test_kspace_lab_agrees_with_numpy(report):
-    data, meta = state_of("KSpaceLab")
+    data, meta = state_of(report, "KSpaceLab")
     shape, unit = meta["shape"], (meta["high"] - meta["low"]) / 255
     image = meta["low"] + unit * data[: np.prod(shape)].reshape(shape).astype(float)
     kspace = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(image), norm="ortho"))
     mask = torch.from_numpy(array(report["kspace"]) >= 128)
     assert 0.01 < mask.double().mean() < 0.2
     shown = array(report["image"])
-    assert shown.shape == (shape[0] // 2, shape[1] // 2)            # the sliders asked for voxels twice as large
+    assert shown.shape == tuple((n + 1) // 2 for n in shape)            # the sliders asked for voxels twice as large
 
     def seen(values):
         part = resize_centred(values.to(torch.complex128)[None], (1, *shown.shape))
@@ -95,8 +118,9 @@ def test_kspace_lab_agrees_with_numpy(report):
     assert "Nothing is measured" in report["nothing"]
 
 
+@on("NoiseLab")
 def test_noise_lab_draws_the_noise_it_says(report):
-    data, meta = state_of("NoiseLab")
+    data, meta = state_of(report, "NoiseLab")
     height, width = meta["sizes"][0]["shape"]
     count, unit = height * width, (meta["high"] - meta["low"]) / 255
     clean = meta["low"] + unit * data[:count].astype(float)
@@ -105,8 +129,9 @@ def test_noise_lab_draws_the_noise_it_says(report):
     assert np.abs(array(report["noisy"]) - expected).max() < 1e-4
 
 
+@on("ComparisonDashboard")
 def test_dashboard_shows_the_two_chosen(report):
-    data, meta = state_of("ComparisonDashboard")
+    data, meta = state_of(report, "ComparisonDashboard")
     ends = np.cumsum([np.prod(s["shape"]) for s in meta["slices"]])
     slices = [part.reshape(s["shape"]) for part, s in zip(np.split(data, ends[:-1]), meta["slices"])]
     order = sorted(meta["cells"], key=lambda cell: (cell["method"], cell["column"]))        # as the table reads
@@ -124,6 +149,7 @@ def test_dashboard_shows_the_two_chosen(report):
     assert f"B against A: {b['psnr'] - a['psnr']:+.1f} dB".replace("-", "−") in report["comparison"]
 
 
+@on("NetworkLab")
 def test_network_in_the_page_is_the_prior(report):
     noisy, denoised = (np.stack([np.array(c[p]).reshape(c["height"], c["width"]) for p in ("re", "im")])
                        for c in (report["noisyInput"], report["denoised"]))
@@ -133,20 +159,72 @@ def test_network_in_the_page_is_the_prior(report):
     assert np.abs(denoised - noisy).mean() > 0.02
 
 
+@on()
 def test_old_browser_gets_words_and_the_still_picture(report):
     assert "DecompressionStream" in report["old"]["words"]
     assert report["old"]["stills"] == report["views"]
 
 
+@on("NetworkLab")
 def test_browser_without_webassembly_gets_all_but_the_network(report):
     (words,) = report["plain"]["words"]
     assert "no WebAssembly" in words
     assert report["plain"]["stills"] == 1
 
 
-def test_times(report, record_property, capsys):
-    times = {"first draw": report["firstDraw"], "network": float(report["networkMs"]), **dict(report["redraw"])}
-    record_property("milliseconds", times)
+@on("ReaderStudy")
+def test_study_is_blind_and_keeps_what_was_answered(report, tmp_path):
+    quiz, (data, meta) = report["quiz"], state_of(report, "ReaderStudy")
+    cases, total = meta["cases"], len(meta["pairs"])
+    methods = {method for case in cases for method in case["methods"]}
+    assert [word for word in {*methods, *(case["case"] for case in cases)} if word in quiz["html"]] == []
+    assert quiz["hasty"] == "First choose A, equal or B."
+    assert quiz["counts"] == [f"Pair {t + 1} of {total}" for t in range(total)] + [
+        f"All {total} pairs are answered. Save the answers."]
+    assert quiz["focused"]
+    assert quiz["file"] == f"{meta['study']} simulated-browser-the-first.csv"
+
+    rows = list(csv.DictReader(io.StringIO(quiz["csv"], newline="")))
+    assert {row["reader"] for row in rows} == {"simulated browser, the first"}
+    assert [(row["trial"], row["answer"], row["confidence"]) for row in rows] == [
+        (str(t + 1), ("left", "equal", "right")[t % 3], str(t % 2 + 2)) for t in range(total)]
+    asked = {(row["case"], *sorted((row["left"], row["right"]))) for row in rows}
+    assert asked == {(cases[n]["case"], *sorted((cases[n]["methods"][i], cases[n]["methods"][j])))
+                     for n, i, j in meta["pairs"]}
+    assert [row["case"] for row in rows] != [cases[n]["case"] for n, _, _ in meta["pairs"]]         # in another order
+    stored, at = {}, 0                                                      # and each name stands for what was seen
+    for case in cases:
+        for name in [*case["methods"], *["truth"] * case["truth"]]:
+            values = data[at: at + np.prod(case["shape"])].astype(int)
+            stored[case["case"], name] = int((values * (np.arange(values.size) % 251)).sum())
+            at += values.size
+    assert quiz["seen"] == [[stored[row["case"], row[side]] for side in ("left", "right")] for row in rows]
+
+    path = tmp_path / "answers.csv"
+    path.write_text(quiz["csv"], newline="")
+    result = preferences(path)
+    for pair in result.pairs:
+        both = [row for row in rows if {row["left"], row["right"]} == {pair["first"], pair["second"]}]
+        times = [sum(row.get(row["answer"]) == pair[which] for row in both) for which in ("first", "second")]
+        equal = len(both) - sum(times)
+        assert pair["share"] == pytest.approx((times[0] + equal / 2) / len(both))
+        assert f"{pair['first']} was better {times[0]} times, {pair['second']} {times[1]} times, equal {equal}" \
+            in quiz["revealed"]
+    assert result.readers[0]["left"] == pytest.approx(0.5)
+
+
+@on()
+def test_sizes_and_times(report, record_property, capsys):
+    """A page weighs at most 4 MB besides what all share; the times go to the report and beside the screenshots."""
+    sizes = {name: len(base64.b64decode(model["buffers"][0]["data"])) for name, model in PAGES[report["page"]].items()}
+    assert max(sizes.values()) < 1.5e6
+    weight = {part: n for part, n in report["weight"].items() if n}                     # unknown of a file
+    assert weight.get("html", 0) + weight.get("pictures", 0) < 4e6
+    times = {"first draw": report["firstDraw"], **dict(report["redraw"])}
+    times |= {"network": float(report["networkMs"])} if "networkMs" in report else {}
+    measured = {"milliseconds": times, "bytes": sizes | weight}
+    record_property("measured", measured)
+    (HTML.parent / "shots" / f"{report['name']}.json").write_text(json.dumps(measured, indent=1))
     with capsys.disabled():
-        print(f"\nmilliseconds in the page: {times}")
+        print(f"\n{report['name']}: {measured}")
     assert all(v > 0 for v in times.values())
