@@ -1,6 +1,7 @@
 """Voxel sizes that were not trained on, and how diverse training has to be.
 
-    python data/resolutions.py        # writes data/results/resolutions.json; about half an hour on one CPU core
+    python data/resolutions.py                  # all parts, into data/results/resolutions.json; 15 minutes on one core
+    python data/resolutions.py diversity        # this part; the others in the file stay
 
 *unseen*: the shipped priors denoise the test head, sigma = 0.1, at voxel sizes between and beyond those of training,
 isotropic and not. The head was measured at 1 x 1 x 1.3 mm (z, y, x): nothing finer can be tested on it. The
@@ -32,8 +33,10 @@ from mrilab.volumes import atomic_path, load_volume
 SIGMA = 0.1
 ISOTROPIC = (1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5, 6)
 ANISOTROPIC = ((3, 1, 1), (1, 1, 3), (1, 2, 4), (4, 1, 1), (5, 1, 1), (2, 2, 5))
-RECONSTRUCTED = ((1.5, 1.5, 1.5), (2.5, 2.5, 2.5), (5, 5, 5), (3, 1.3, 1.3), (1.3, 1.3, 4))
-READOUT = 24                                        # mm of the readout that are reconstructed
+RECONSTRUCTED = ((2.5, 2.5, 2.5), (5, 5, 5), (3, 1.3, 1.3))
+CELLS = ([("qtim_MRHead", (d,) * 3) for d in ISOTROPIC] + [("qtim_MRHead", size) for size in ANISOTROPIC]
+         + [("qtim_MRBrainTumor2", (1.2, 0.9375, 0.9375))])
+READOUT = 16                                        # mm of the readout that are reconstructed
 SIZES = (2, 2.5, 3.2, 4, 5)                         # equal steps of their logarithm
 DIVERSITY = {
     "2 mm": {2: 1}, "3.2 mm": {3.2: 1}, "5 mm": {5: 1},
@@ -45,9 +48,9 @@ DIVERSITY = {
     "five, centre-heavy": dict(zip(SIZES, (1, 4, 16, 4, 1))),
     "continuum": (2, 5),
 }
-SMALL = dict(widths=(16, 16, 32, 64, 80), steps=1000, patch=48)
+SMALL = dict(widths=(16, 16, 32, 64, 80), steps=600, patch=32)
 TESTED = (1.5, 2, 2.25, 2.5, 2.8, 3.2, 3.6, 4, 4.5, 5, 6)
-SEEDS = (0, 1)
+SEEDS = (0,)
 memory = Memory(RUNS / "resolutions", verbose=0)
 
 
@@ -58,7 +61,7 @@ def coarsened(volume, size):
 
 def planes_at(volume, size):
     """Slices of every plane at an anisotropic voxel size: the volume is brought there first."""
-    return list(slices_of(volume.resample(coarsened(volume, size)), 0))
+    return list(slices_of(volume.resample(coarsened(volume, size)), 0, count=12))
 
 
 @memory.cache
@@ -98,9 +101,9 @@ def trained(people, name, seed):
     return load_prior(path)
 
 
-def diversity(head):
+def diversity():
     """The matrix: PSNR of denoising for each choice of training sizes at each tested one."""
-    people = training_heads()
+    people, head = training_heads(), load_volume("qtim_MRHead")
     planes = {d: planes_at(head, (d,) * 3) for d in TESTED}
     for seed in SEEDS:
         for name, sizes in tqdm(DIVERSITY.items(), desc=f"diversity, seed {seed}"):
@@ -126,22 +129,30 @@ def cross_applied():
                            range=round(max(scores.values()) - min(scores.values()), 3))
 
 
+PARTS = {
+    "unseen": lambda weights: [
+        dict(volume=volume, voxel_size=size, prior=name, psnr_planes=denoising(volume, size, name, digest))
+        for volume, size in tqdm(CELLS, desc="unseen") for name, digest in weights.items()],
+    "reconstruction": lambda weights: [
+        reconstruction(size, name, SETTINGS["fast"]["weight"], digest)
+        for size in tqdm(RECONSTRUCTED, desc="reconstruction") for name, digest in weights.items()],
+    "cross_applied": lambda weights: list(cross_applied()),
+    "diversity": lambda weights: list(diversity()),
+}
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", help=", ".join(PARTS))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
-    torch.set_num_threads(parser.parse_args().threads)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     (RUNS / "resolutions").mkdir(parents=True, exist_ok=True)
-    head, tumour = load_volume("qtim_MRHead"), load_volume("qtim_MRBrainTumor2")
-    sizes = [(d,) * 3 for d in ISOTROPIC] + list(ANISOTROPIC)
-    cells = [("qtim_MRHead", size) for size in sizes] + [("qtim_MRBrainTumor2", tumour.voxel_size)]
+    path = RESULTS / "resolutions.json"
     weights = {name: json.loads(fetch(name).with_suffix(".json").read_text())["sha256"] for name in PRIORS}
-    results = dict(
-        hardware=hardware(), date=datetime.date.today().isoformat(), commit=commit(), volume="qtim_MRHead", sigma=SIGMA,
-        weights=weights, acceleration=8, readout_mm=READOUT,
-        unseen=[dict(volume=volume, voxel_size=size, prior=name, psnr_planes=denoising(volume, size, name, digest))
-                for volume, size in tqdm(cells, desc="unseen") for name, digest in weights.items()],
-        reconstruction=[reconstruction(size, name, SETTINGS["fast"]["weight"], weights[name])
-                        for size in tqdm(RECONSTRUCTED, desc="reconstruction") for name in PRIORS],
-        cross_applied=list(cross_applied()), small=SMALL, diversity=list(diversity(head)))
-    with atomic_path(RESULTS / "resolutions.json") as temporary:
-        temporary.write_text(json.dumps(results, indent=1) + "\n")
+    results = json.loads(path.read_text()) if path.exists() else {}
+    for part in options.parts or PARTS:
+        results[part] = PARTS[part](weights)
+        results |= dict(hardware=hardware(), date=datetime.date.today().isoformat(), commit=commit(), weights=weights,
+                        volume="qtim_MRHead", sigma=SIGMA, acceleration=8, readout_mm=READOUT, small=SMALL)
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(results, indent=1) + "\n")
