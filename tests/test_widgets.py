@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mrilab import sampling, widgets
+from mrilab import readers, sampling, widgets
 from mrilab.classical import cg_sense
 from mrilab.diffusion import Prior, load_prior
 from mrilab.experiments import pack_slices, unpack_slices
@@ -53,6 +53,7 @@ NAN = volume.clone().fill_(float("nan"))
 
 
 DIVERSE = {"diverse": load_prior("diverse")}
+CASE = dict(case="one", images={"a": image, "b": 0.5 * image}, truth=image, voxel_size=(1, 2))
 ROW = dict(method="a", voxel_size=2, acceleration=4, psnr=20.0, ssim=0.5, image=image, truth=image)
 
 
@@ -63,6 +64,10 @@ ROW = dict(method="a", voxel_size=2, acceleration=4, psnr=20.0, ssim=0.5, image=
     (lambda: widgets.VolumeViewer({"a": image}, (1, 1, 1)), r"volumes\['a'\]: found shape \(32, 40\), expected 3 dim"),
     (lambda: widgets.VolumeViewer({"a": volume}, (1, 1)), "voxel_size: found .* expected three positive numbers"),
     (lambda: widgets.VolumeViewer({"a": volume}, (1, 1, 1), truth="b"), "truth: found 'b', expected one of a"),
+    (lambda: widgets.VolumeViewer({"a": volume}), "voxel_size: found None, expected .* or Volumes"),
+    (lambda: widgets.VolumeViewer({"a": Volume(volume, (1, 1, 1)), "b": Volume(volume, (1, 1, 2))}),
+     r"volumes: found voxel sizes {'a': \(1.0, 1.0, 1.0\), 'b': \(1.0, 1.0, 2.0\)}, expected one"),
+    (lambda: widgets.VolumeViewer({"a": Volume(volume, (1, 1, 1))}, (2, 2, 2)), "volumes: found voxel sizes"),
     (lambda: widgets.KSpaceLab(image, (1, 0)), "voxel_size: found .* expected two positive numbers"),
     (lambda: widgets.KSpaceLab(image[:10], (1, 1)), "image: found shape .* expected sides from 24 to 512"),
     (lambda: widgets.KSpaceLab(volume, (1, 1)), "found shape .* expected 2 dimensions"),
@@ -84,6 +89,14 @@ ROW = dict(method="a", voxel_size=2, acceleration=4, psnr=20.0, ssim=0.5, image=
     (lambda: widgets.ComparisonDashboard([ROW | {"image": image[1:]}]), r"rows\[0\]: found shapes .* expected one"),
     (lambda: widgets.ComparisonDashboard([ROW | {"truth": None}]), r"rows\[0\]: found image alone, expected both"),
     (lambda: widgets.ComparisonDashboard([ROW | {"voxel_size": (1, 1)}]), r"rows\[0\]\['voxel_size'\]: found"),
+    (lambda: widgets.ReaderStudy([]), "cases: found none"),
+    (lambda: widgets.ReaderStudy([CASE, CASE]), "cases: found the names one, one, expected each once"),
+    (lambda: widgets.ReaderStudy([CASE | {"voxel_size": None}]), r"cases\[0\]: found no voxel_size"),
+    (lambda: widgets.ReaderStudy([CASE | {"images": {"a": image}}]), r"cases\[0\]\['images'\]: .* at least two named"),
+    (lambda: widgets.ReaderStudy([CASE | {"images": {"a": image, "truth": image}}]), "the truth as an entry of"),
+    (lambda: widgets.ReaderStudy([CASE | {"truth": image[1:]}]), r"cases\[0\]\['images'\]: found shapes"),
+    (lambda: widgets.ReaderStudy([CASE | {"truth": NAN[0, :, :6]}]), r"\['truth'\]: found NaN"),
+    (lambda: widgets.ReaderStudy([CASE]).simulate(lambda *seen: ("A", 1), "a"), r"observer: found \('A', 1\)"),
     (lambda: widgets.ComparisonDashboard([ROW], plane="oblique"), "plane: found 'oblique', expected one of axial"),
 ])
 def test_refuses_in_words(make, message):
@@ -172,6 +185,39 @@ def test_dashboard_takes_experiments():
             for c in meta["cells"]] == [("fast", "1 mm", 31, 2), ("paper", "1 mm", 27, 1), ("fast", "2 mm", 33, 1)]
     shapes = [meta["slices"][c["truth"]]["shape"] for c in meta["cells"]]
     assert shapes == [[24, 20], [24, 20], [12, 10]]         # 24 x 20 mm of each
+
+
+def test_viewer_takes_volumes_with_their_voxel_size():
+    given = widgets.VolumeViewer({"a": volume}, (3, 1, 1))
+    own = widgets.VolumeViewer({"a": Volume(volume, (3, 1, 1))})
+    assert own.meta == given.meta and own.data == given.data
+
+
+def test_study_asks_each_pair_once_and_keeps_names_out_of_its_words(tmp_path):
+    three = CASE | dict(case="two", images={"a": image, "b": 0.9 * image, "c": 0 * image}, truth=None)
+    study = widgets.ReaderStudy([CASE, three])
+    assert study.meta["pairs"] == [[0, 0, 1], [1, 0, 1], [1, 0, 2], [1, 1, 2]]
+    stored = unpacked(study).reshape(6, 32, 40)             # a, b and the truth of one, a, b and c of two
+    assert (stored[0] == stored[2]).all() and not stored[5].any()
+    assert "4 pairs of images of 2 cases" in study.title and study.meta["cases"][0]["case"] not in study.title.split()
+    assert widgets.ReaderStudy([CASE]).meta["study"] != study.meta["study"]
+    assert widgets.ReaderStudy([CASE]).meta["study"] == widgets.ReaderStudy([CASE]).meta["study"]
+
+
+def test_simulated_observer_sees_random_sides_and_is_called_simulated(tmp_path):
+    study, seen = widgets.ReaderStudy([CASE | dict(case=f"case {i}") for i in range(40)]), []
+
+    def brighter(left, right, truth):
+        seen.append(left.mean() > right.mean())
+        assert (truth == image.numpy()).all()
+        return ("left" if left.mean() > right.mean() else "right"), 2
+
+    for seed in range(2):
+        (tmp_path / f"{seed}.csv").write_text(study.simulate(brighter, f"brighter {seed}", seed))
+    assert 0.3 < sum(seen) / len(seen) < 0.7 and seen[:40] != seen[40:]
+    result = readers.preferences(sorted(tmp_path.iterdir()))
+    assert [r["reader"] for r in result.readers] == ["simulated brighter 0", "simulated brighter 1"]
+    assert [(p["first"], p["share"], p["agreement"]) for p in result.pairs] == [("a", 1.0, 1.0)]
 
 
 def test_kernel_answers_the_network_lab(monkeypatch):

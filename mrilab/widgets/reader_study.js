@@ -131,7 +131,7 @@ function studyImages({ root, model, meta, data, announce }) {
     save.disabled = length === 0;
     reveal.hidden = !done() || !facts.hidden;
     progress.value = length;
-    count.textContent = done() ? `All ${pairs.length} pairs are answered. Save the answers.` : `Pair ${length + 1} of ${pairs.length}`;
+    count.textContent = done() ? `Everything is answered. Save the answers.` : `Pair ${length + 1} of ${pairs.length}`;
     for (const [answer, element] of options) element.setAttribute("aria-pressed", state.answer === answer);
     for (const element of levels) element.setAttribute("aria-disabled", !state.answer);
     announce(state.answer ? `${TOLD[state.answer]} chosen. How sure?` : count.textContent);

@@ -21,6 +21,10 @@ await net.getByRole('button', { name: 'Run the network' }).click();
 await page.waitForFunction(() => document.querySelector('.mri[data-network]') || document.querySelector('.mri-error'));
 const [input, output] = await net.locator('canvas').evaluateAll(cs => cs.slice(0, 2).map(({ complex: c }) => c && [[...c.re], [...c.im]]));
 const { sigma, shape } = await net.evaluate(w => { const [sigma, ...shape] = JSON.parse(w.dataset.input); return { sigma, shape }; });
+const quiz = find('which is better');
+await quiz.getByRole('button', { name: 'A', exact: true }).click();
+await page.keyboard.press('3');
+await quiz.getByText('Everything is answered').first().waitFor();
 await page.locator('.widget-hslider [role="slider"]').press('End');           // ipywidgets' own, of interact
 await page.getByText('Python heard 7').waitFor();
 const errors = await page.locator('.mri-error').allTextContents();

@@ -17,18 +17,23 @@ from nbformat.v4 import new_code_cell, new_notebook
 from pages import HTML, find_browser
 
 from mrilab.diffusion import load_prior
+from mrilab.readers import preferences
 from mrilab.sampling import poisson_disc_mask
 
 CELLS = ["""
 import torch
 from pathlib import Path
 from ipywidgets import interact
-from mrilab.widgets import KSpaceLab, NetworkLab
+from mrilab.widgets import KSpaceLab, NetworkLab, ReaderStudy
 image = torch.rand(32, 40, generator=torch.Generator().manual_seed(0))
 lab = KSpaceLab(image, (1, 1))
 lab.observe(lambda change: Path("mask.txt").write_text("".join(str(int(v)) for v in lab.mask.flatten())), "drawn")
 lab
 """, "NetworkLab(image, (1, 1))", """
+study = ReaderStudy([dict(case="one", images={"a": image, "b": 0.5 * image}, truth=image, voxel_size=(1, 1))])
+study.observe(lambda change: Path("answers.csv").write_text(study.csv, newline=""), "csv")
+study
+""", """
 @interact(n=(1, 7))
 def hear(n=2):
     print("Python heard", n)
@@ -89,3 +94,9 @@ def test_mask_arrives_in_python(report, folder):
 def test_python_answers_with_the_prior(report):
     noisy, denoised = (torch.tensor(report[key]).reshape(1, 2, *report["shape"]).float() for key in ("input", "output"))
     assert (denoised - load_prior("diverse").denoise(noisy, report["sigma"])).abs().max() < 1e-4
+
+
+@pytest.mark.slow
+def test_answers_of_a_study_arrive_in_python(report, folder):
+    (pair,) = preferences(folder / "answers.csv").pairs
+    assert (pair["first"], pair["second"], pair["answers"], pair["confidence"]) == ("a", "b", 1, 3)
