@@ -3,6 +3,11 @@
 #   make test      everything that must pass
 #   make chapters  execute the chapters in place, storing their outputs (make chapters NAME=01_forward_model)
 #   make exercises write the student form of the chapters, for Colab: _build/exercises/*.ipynb
+#   make colab     run the chapters with Colab's versions (make colab NAME=01_forward_model COLAB_PYTHON=python3.13)
+#   make links     ask every address that the book names whether it still answers
+#   make pdf       the built book as one PDF, linked from its first page: _build/html/mrilab.pdf
+#   make coverage  which lines of mrilab the quick tests reach, for the status page
+#   make manifest  the SHA-256 of every file: _build/SHA256SUMS
 #   make results   measure again what the book shows from data/results (three hours)
 #   make fuzz      look for files that break the readers (make fuzz FUZZ=20000, examples to try)
 #   make address   write the repository's address everywhere (make address URL=https://github.com/OWNER/NAME)
@@ -14,7 +19,7 @@ READY := .venv/ready
 export TQDM_DISABLE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: env book test lint browser chapters exercises results address fuzz clean
+.PHONY: env book test lint browser chapters exercises colab links pdf coverage manifest results address fuzz clean
 
 env: $(READY)
 
@@ -48,7 +53,7 @@ lint: $(READY)
 test: lint browser
 	MRILAB_STORED_OUTPUTS=1 $(BIN)/jupyter-book build book --path-output _build/stored --all -W --keep-going --quiet
 	MRILAB_PAGES=_build/stored/_build/html $(BIN)/pytest --durations=10 mrilab tests tools book --nbval \
-	  --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with=tests/sanitize.cfg $(ARGS)
+	  --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with=tests/sanitize.cfg --junitxml=_build/tests.xml $(ARGS)
 
 # tests/book opens every page in a browser; BART's own tools write files for the readers' tests, skipped without
 browser:
@@ -65,8 +70,26 @@ chapters: $(READY)
 exercises: $(READY)
 	$(BIN)/python tools/exercises.py $(NAME)
 
+COLAB_PYTHON ?= $(PYTHON)
+colab:
+	$(COLAB_PYTHON) tools/colab.py $(NAME)
+
+links: $(READY)
+	MRILAB_STORED_OUTPUTS=1 $(BIN)/jupyter-book build book --path-output _build/links --all --builder linkcheck
+
+pdf: $(READY) browser
+	$(BIN)/python tools/pdf.py $(HTML)
+
+coverage: $(READY)
+	$(BIN)/coverage run --data-file=_build/.coverage --source=mrilab -m pytest -q -m "not slow" mrilab tests --ignore=tests/book
+	$(BIN)/coverage json --data-file=_build/.coverage -o _build/coverage.json -q
+
+manifest:
+	mkdir -p _build
+	git ls-files -z | xargs -0 sha256sum > _build/SHA256SUMS
+
 results: $(READY)
-	cd data && for script in denoise cost tune tune_classical compare budgets solvers twelve; do \
+	cd data && for script in denoise cost tune tune_classical compare budgets solvers twelve resolutions three_d; do \
 	  TQDM_DISABLE= ../$(BIN)/python $$script.py || exit 1; done
 	TQDM_DISABLE= $(BIN)/mrilab compare --config data/sweeps/rivals.json
 	$(BIN)/python benchmarks/reconstruction.py --sides 64 96 128 192 256 --iterations 3 --out data/results/scaling.json

@@ -36,19 +36,21 @@ ANISOTROPIC = ((3, 1, 1), (1, 1, 3), (1, 2, 4), (4, 1, 1), (5, 1, 1), (2, 2, 5))
 RECONSTRUCTED = ((2.5, 2.5, 2.5), (5, 5, 5), (3, 1.3, 1.3))
 CELLS = ([("qtim_MRHead", (d,) * 3) for d in ISOTROPIC] + [("qtim_MRHead", size) for size in ANISOTROPIC]
          + [("qtim_MRBrainTumor2", (1.2, 0.9375, 0.9375))])
-READOUT = 16                                        # mm of the readout that are reconstructed
+READOUT = 12                                        # mm of the readout that are reconstructed
 SIZES = (2, 2.5, 3.2, 4, 5)                         # equal steps of their logarithm
 DIVERSITY = {
-    "2 mm": {2: 1}, "3.2 mm": {3.2: 1}, "5 mm": {5: 1},
+    "2 mm": {2: 1},
+    "5 mm": {5: 1},
     "two ends": {2: 1, 5: 1},
-    "three sizes": {2: 1, 3.2: 1, 5: 1},
+    "continuum": (2, 5),
     "five sizes": dict.fromkeys(SIZES, 1),
+    "three sizes": {2: 1, 3.2: 1, 5: 1},
     "five, fine-heavy": dict(zip(SIZES, (16, 8, 4, 2, 1))),
     "five, coarse-heavy": dict(zip(SIZES, (1, 2, 4, 8, 16))),
     "five, centre-heavy": dict(zip(SIZES, (1, 4, 16, 4, 1))),
-    "continuum": (2, 5),
+    "3.2 mm": {3.2: 1},
 }
-SMALL = dict(widths=(16, 16, 32, 64, 80), steps=600, patch=32)
+SMALL = dict(widths=(16, 16, 32, 64, 80), steps=400, patch=32)
 TESTED = (1.5, 2, 2.25, 2.5, 2.8, 3.2, 3.6, 4, 4.5, 5, 6)
 SEEDS = (0,)
 memory = Memory(RUNS / "resolutions", verbose=0)
@@ -93,24 +95,18 @@ def training_heads():
     return people
 
 
-def trained(people, name, seed):
-    """A small prior trained on one choice of voxel sizes."""
+@memory.cache
+def diversity(name, sizes, seed, small):
+    """A small prior trained on one choice of voxel sizes: PSNR of denoising at each tested one."""
     path = RUNS / "resolutions" / f"{name.replace(' ', '_').replace(',', '')}-{seed}.safetensors"
-    if not path.with_suffix(".json").exists():
-        train(list(people.values()), DIVERSITY[name], path, people=list(people), seed=seed, progress=False, **SMALL)
-    return load_prior(path)
-
-
-def diversity():
-    """The matrix: PSNR of denoising for each choice of training sizes at each tested one."""
+    for old in path.parent.glob(f"{path.stem}.*"):          # of other settings, or not finished
+        old.unlink()
     people, head = training_heads(), load_volume("qtim_MRHead")
-    planes = {d: planes_at(head, (d,) * 3) for d in TESTED}
-    for seed in SEEDS:
-        for name, sizes in tqdm(DIVERSITY.items(), desc=f"diversity, seed {seed}"):
-            prior = trained(people, name, seed)
-            odds = [list(item) for item in sizes.items()] if isinstance(sizes, dict) else None
-            yield dict(training=name, odds=odds, seed=seed,
-                       psnr={d: round(quality(by_prior(prior), p, SIGMA), 3) for d, p in planes.items()})
+    train(list(people.values()), sizes, path, people=list(people), seed=seed, progress=False, **small)
+    denoise = by_prior(load_prior(path))
+    odds = [list(item) for item in sizes.items()] if isinstance(sizes, dict) else None
+    return dict(training=name, odds=odds, seed=seed, psnr={
+        d: round(quality(denoise, planes_at(head, (d,) * 3), SIGMA), 3) for d in TESTED})
 
 
 def cross_applied():
@@ -137,7 +133,9 @@ PARTS = {
         reconstruction(size, name, SETTINGS["fast"]["weight"], digest)
         for size in tqdm(RECONSTRUCTED, desc="reconstruction") for name, digest in weights.items()],
     "cross_applied": lambda weights: list(cross_applied()),
-    "diversity": lambda weights: list(diversity()),
+    "diversity": lambda weights: [
+        diversity(name, sizes, seed, SMALL)
+        for seed in SEEDS for name, sizes in tqdm(DIVERSITY.items(), desc=f"diversity, seed {seed}")],
 }
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 Two small U-Nets with the same number of parameters, on heads from 2 to 3 mm: one of slices, patches of 48 x 48, one of
 volumes, cubes of 24 voxels. The one of slices is trained twice, for as many steps and for as many seconds as the other.
-Each goes into the same solver with the weight that was best of four on the validation slab (2 mm, R = 8), and
+Each goes into the same solver with the weight that was best of three on the validation slab (2 mm, R = 8), and
 reconstructs a block of the test head at the voxel sizes of training and beyond; at 2 mm in a process of its own, whose
 peak memory counts. What was computed stays in `runs/three_d`.
 """
@@ -36,13 +36,14 @@ from mrilab.volumes import atomic_path, load_volume
 VOXEL_SIZES = (2, 3)                                            # of training
 SLICES = dict(network="unet", widths=(16, 16, 32, 64, 80), patch=48, batch=8)
 PRIORS = {                                                      # 24 voxels halve three times, 48 four times
-    "3D": dict(network="unet3d", widths=(16, 16, 32, 52), patch=24, batch=4, steps=700),
-    "2D, equal steps": SLICES | dict(steps=700),
-    "2D, equal seconds": SLICES | dict(steps=1750),
+    "3D": dict(network="unet3d", widths=(16, 16, 32, 52), patch=24, batch=4, steps=250),
+    "2D, equal steps": SLICES | dict(steps=250),
+    "2D, equal seconds": SLICES | dict(steps=620),
 }
-WEIGHTS = (0.17, 0.35, 0.7, 1.4)
-READOUT = {"colin27_ch2_slab": 16, "qtim_MRHead": 24}           # voxels about the middle of x, at most
-SIZES = ((2, 2, 2), (3, 3, 3), (4, 4, 4), (4, 2, 2))
+WEIGHTS = (0.2, 0.5, 1.2)
+ITERATIONS = 8
+READOUT = {"colin27_ch2_slab": 12, "qtim_MRHead": 16}           # voxels about the middle of x, at most
+SIZES = ((2, 2, 2), (3, 3, 3), (4, 2, 2))
 SIGMA = 0.1
 memory = Memory(RUNS / "three_d", verbose=0)
 
@@ -134,8 +135,9 @@ if __name__ == "__main__":
     torch.set_num_threads(parser.parse_args().threads)
     (RUNS / "three_d").mkdir(parents=True, exist_ok=True)
     cards = {name: training(name, settings) for name, settings in tqdm(PRIORS.items(), desc="training")}
-    choices = {name: (card["sha256"], [dict(weight=w) for w in WEIGHTS]) for name, card in cards.items()}
-    choices["CG-SENSE"] = "", [dict(regularization=w, iterations=n) for w in (0.003, 0.01) for n in (10, 20)]
+    solver = [dict(weight=w, iterations=ITERATIONS) for w in WEIGHTS]
+    choices = {name: (card["sha256"], solver) for name, card in cards.items()}
+    choices["CG-SENSE"] = "", [dict(regularization=w, iterations=10) for w in (0.003, 0.01)]
     trials, rows = [], []
     for name, (digest, settings) in choices.items():
         tried, best = tuned(name, digest, settings)
@@ -143,6 +145,6 @@ if __name__ == "__main__":
         rows += [reconstruction("qtim_MRHead", size, name, best, digest) for size in tqdm(SIZES, desc=f"{name}, test")]
     results = dict(hardware=hardware(), date=datetime.date.today().isoformat(), commit=commit(), acceleration=8,
                    voxel_sizes=VOXEL_SIZES, training=list(cards.values()), trials=trials, rows=rows, sigma=SIGMA,
-                   denoising=[row for size in SIZES[1:3] for row in denoising(size)])
+                   denoising=[row for size in SIZES[1:] for row in denoising(size)])
     with atomic_path(RESULTS / "three_d.json") as temporary:
         temporary.write_text(json.dumps(results, indent=1) + "\n")
