@@ -1,12 +1,12 @@
 """Where the methods end: other scans than the prior's, a tumour, small lesions, uncertainty, planes that disagree.
 
-    python data/limits.py                      # all parts, into data/results/limits.json; half an hour on one core
+    python data/limits.py                      # all parts, into data/results/limits.json; ten minutes on one core
     python data/limits.py shifts planes        # these parts; the others in the file stay
 
-2 mm, R = 8, eight coils, noise 0.01 and a block of the readout unless a part says otherwise. Settings come from the
-validation slab: those of data/tune_classical.py and data/budgets.py, and for the shifts new ones of the classical
-methods for each condition; the solver keeps its defaults. What was computed stays in `runs/limits`, so an interrupted
-run goes on. Seconds are those of the processor.
+3 mm, R = 8, eight coils, noise 0.01 and a block of the readout unless a part says otherwise. CG-SENSE and total
+variation are tuned on the validation slab for each condition and acceleration. The solver keeps its defaults, the
+samplers what data/budgets.py found. What was computed stays in `runs/limits`, so an interrupted run goes on. Seconds
+are those of the processor.
 """
 
 import argparse
@@ -40,6 +40,7 @@ from mrilab.volumes import PLANES, Acquisition, Volume, atomic_path, load_volume
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "limits.json"
 HEAD, SLAB, TUMOUR, KNEE = "qtim_MRHead", "colin27_ch2_slab", "qtim_MRBrainTumor2", "mskt_knee_mese"
+SIZE = (3, 3, 3)
 PRIORS = ("diverse", "fixed_1mm")
 MASKS = {"poisson": poisson_disc_mask, "random": random_mask,
          "regular": lambda shape, acceleration, seed: equispaced_mask(shape, acceleration)}
@@ -53,7 +54,7 @@ SHIFTS = {
     "1.5 T, simulated": dict(noise=0.02, phase=0.5, shading=0.0),
     "3 T, simulated": dict(coils=16, phase=1.0, shading=0.1),
     "7 T, simulated": dict(noise=0.0043, coils=32, phase=2.33, shading=0.3),
-    "knee": dict(volume=KNEE, voxel_size=(4, 2, 2)),
+    "knee": dict(volume=KNEE, voxel_size=(4, 3, 3)),
     "1 coil": dict(coils=1), "4 coils": dict(coils=4), "16 coils": dict(coils=16),
     "random mask": dict(mask="random"), "regular mask": dict(mask="regular"),
     "noise 0.003": dict(noise=0.003), "noise 0.03": dict(noise=0.03), "noise 0.1": dict(noise=0.1),
@@ -80,7 +81,7 @@ weights = {name: json.loads(fetch(name).with_suffix(".json").read_text())["sha25
 
 
 @functools.lru_cache(maxsize=1)         # the jobs on the same data follow each other
-def scan(volume=HEAD, voxel_size=(2, 2, 2), acceleration=8, coils=8, noise=0.01, seed=0, mask="poisson", mimic=False,
+def scan(volume=HEAD, voxel_size=SIZE, acceleration=8, coils=8, noise=0.01, seed=0, mask="poisson", mimic=False,
          phase=1.0, shading=0.0, width=16, start=None):
     """Acquisition and truth of a block of the readout, ``width`` voxels from ``start``, about the middle without.
 
@@ -113,18 +114,9 @@ def solve(method, acquisition, prior="diverse", seed=0, **settings):
     return result, time.process_time() - begin
 
 
-def tuned(method, acceleration):
-    """What the validation slab says at 2 mm; the solver keeps its defaults, the samplers data/budgets.py's."""
-    found = json.loads((HERE / "results" / "tuning_classical.json").read_text())["best"]
-    return {"dds": SAMPLER | dict(eta=1.0), "variational": {}}.get(method) if method in ("dds", "variational") else (
-        found[f"{method} 2 mm R {acceleration}"])
-
-
-# --- shifts
-
 @memory.cache
-def shift(case, method, settings, weights):
-    """Quality of one reconstruction of one condition."""
+def trial(case, method, settings, weights):
+    """Quality of one reconstruction."""
     torch.set_num_threads(1)
     acquisition, truth = scan(**case)
     result, seconds = solve(method, acquisition, seed=case["seed"], **settings)
@@ -132,22 +124,25 @@ def shift(case, method, settings, weights):
                 psnr_head=psnr(result.image, truth, head_mask(truth)), misfit=result.misfit, seconds=round(seconds, 2))
 
 
+def tuned(method, **case):
+    """The best trial on the validation slab. The solver keeps its defaults, DDS those of data/budgets.py."""
+    if method not in TRIALS:
+        return SAMPLER | dict(eta=1.0) if method == "dds" else {}
+    trials = [trial(case | dict(volume=SLAB, seed=0), method, settings, weights) for settings in TRIALS[method]]
+    return max(trials, key=lambda row: row["psnr"])["settings"]
+
+
+# --- shifts
+
 def shifts(run):
     def best(name, method):     # a shift of the volume itself cannot be made on the slab: the usual setting stays
-        rows = trials[name if "volume" not in SHIFTS[name] else "usual", method]
-        return max(rows, key=lambda row: row["psnr"])["settings"]
+        return tuned(method, **({} if "volume" in SHIFTS[name] else SHIFTS[name]))
 
-    names = [name for name in SHIFTS if "volume" not in SHIFTS[name]]
-    keys = [(n, m) for n in names for m in TRIALS for _ in TRIALS[m]]
-    found = run("shifts, tuning", shift, [(SHIFTS[n] | dict(volume=SLAB, seed=0), m, s, weights)
-                                          for n in names for m in TRIALS for s in TRIALS[m]])
-    trials = {key: [row for k, row in zip(keys, found) if k == key] for key in keys}
-    jobs = [(n, seed, m, s) for seed in range(2) for n in SHIFTS
-            for m, s in (*((m, best(n, m)) for m in TRIALS), ("variational", {}))]
-    rows = run("shifts", shift, [(SHIFTS[n] | dict(seed=seed), m, s, weights) for n, seed, m, s in jobs])
+    jobs = [(n, seed, m, best(n, m)) for seed in range(2) for n in tqdm(SHIFTS, desc="shifts, tuning")
+            for m in (*TRIALS, "variational")]
+    rows = run("shifts", trial, [(SHIFTS[n] | dict(seed=seed), m, s, weights) for n, seed, m, s in jobs])
     return dict(conditions=SHIFTS, volume=HEAD, readout=16,
-                rows=[dict(condition=n, seed=seed) | row for (n, seed, *_), row in zip(jobs, rows)],
-                trials=[dict(condition=n) | row for (n, _), row in zip(keys, found)])
+                rows=[dict(condition=n, seed=seed) | row for (n, seed, *_), row in zip(jobs, rows)])
 
 
 # --- the tumour
@@ -155,17 +150,17 @@ def shifts(run):
 def tumour_masks(truth):
     """Lesion, its rim, the ring around it and the rest of the head, bool ``(z, y, x)``.
 
-    The meningioma takes up contrast agent: above half of the 99th percentile, opened by two voxels to cut the vessels
-    and membranes that shine as well, the piece about the middle of the block, holes filled.
+    The meningioma takes up contrast agent: above half of the 99th percentile, opened by a voxel to cut the vessels and
+    membranes that shine as well, the piece about the middle of the block, holes filled.
     """
-    bright = ndimage.binary_opening(truth.abs().numpy() > 0.5, iterations=2)
+    bright = ndimage.binary_opening(truth.abs().numpy() > 0.5)
     pieces, _ = ndimage.label(bright)
-    core = ndimage.binary_fill_holes(pieces == pieces[22, 66, truth.shape[2] // 2 - 2])
-    grown = {n: ndimage.binary_dilation(core, iterations=n) for n in (2, 5)}
-    rim = grown[2] & ~ndimage.binary_erosion(core, iterations=2)
+    core = ndimage.binary_fill_holes(pieces == pieces[15, 44, 9])
+    grown = {n: ndimage.binary_dilation(core, iterations=n) for n in (1, 3)}
+    rim = grown[1] & ~ndimage.binary_erosion(core)
     head = head_mask(truth).numpy()
     return {name: torch.from_numpy(m) for name, m in dict(
-        lesion=core, rim=rim, around=grown[5] & ~grown[2] & head, rest=head & ~grown[5]).items()}
+        lesion=core, rim=rim, around=grown[3] & ~grown[1] & head, rest=head & ~grown[3]).items()}
 
 
 def slope(x):
@@ -176,9 +171,9 @@ def slope(x):
 @memory.cache
 def tumour_job(label, acceleration, seed, weights):
     torch.set_num_threads(1)
-    acquisition, truth = scan(volume=TUMOUR, acceleration=acceleration, seed=seed, start=26, width=28)
+    acquisition, truth = scan(volume=TUMOUR, acceleration=acceleration, seed=seed, start=16, width=20)
     method, prior = METHODS[label]
-    result, _ = solve(method, acquisition, prior, seed, **tuned(method, acceleration))
+    result, _ = solve(method, acquisition, prior, seed, **tuned(method, acceleration=acceleration))
     masks, x, truth = tumour_masks(truth), result.image.abs(), truth.abs()
     error = x - truth
 
@@ -192,8 +187,8 @@ def tumour_job(label, acceleration, seed, weights):
     low, high = torch.quantile(steep[masks["rim"]], torch.tensor([0.25, 0.75]))
     alike = masks["rest"] & (steep > low) & (steep < high)          # other edges as steep as the lesion's
     edge = masks["rim"] & (steep > low) & (steep < high)
-    core = torch.from_numpy(ndimage.binary_erosion(masks["lesion"].numpy(), iterations=2))
-    texture = [v[core] - torch.from_numpy(ndimage.gaussian_filter(v.numpy(), 2))[core] for v in (x, truth)]
+    core = torch.from_numpy(ndimage.binary_erosion(masks["lesion"].numpy()))
+    texture = [v[core] - torch.from_numpy(ndimage.gaussian_filter(v.numpy(), 1.5))[core] for v in (x, truth)]
     return dict(label=label, acceleration=acceleration, seed=seed, psnr=psnr(x, truth),
                 contrast=contrast(x) / contrast(truth), edge=(slope(x)[edge].mean() / steep[edge].mean()).item(),
                 edge_elsewhere=(slope(x)[alike].mean() / steep[alike].mean()).item(),
@@ -203,26 +198,26 @@ def tumour_job(label, acceleration, seed, weights):
 
 
 def tumour(run):
-    jobs = [(m, r, seed, weights) for r in (4, 8, 12) for seed in range(1) for m in METHODS]
-    _, truth = scan(volume=TUMOUR, start=26, width=28)
-    return dict(volume=TUMOUR, readout=[26, 54], voxels={n: int(m.sum()) for n, m in tumour_masks(truth).items()},
+    jobs = [(m, r, seed, weights) for r in (4, 8, 12) for seed in range(2) for m in METHODS]
+    _, truth = scan(volume=TUMOUR, start=16, width=20)
+    return dict(volume=TUMOUR, readout=[16, 36], voxels={n: int(m.sum()) for n, m in tumour_masks(truth).items()},
                 rows=run("tumour", tumour_job, jobs))
 
 
 # --- small lesions
 
-SIZES = (4, 8)                                          # mm
+SIZES = (6, 9)                                          # mm
 KINDS = tuple(itertools.product(SIZES, (0.05, 0.1, 0.2)))       # and contrast; the brightest tissue is 1
 
 
-def places(truth, distance=7, seed=0):
-    """Voxels in the brain at least ``distance`` apart along an axis: 20 mm below the skin, no ventricle."""
+def places(truth, distance=5, seed=0):
+    """Voxels in the brain at least ``distance`` apart along an axis: 21 mm below the skin, no ventricle."""
     magnitude = truth.abs()
-    inside = torch.from_numpy(ndimage.binary_erosion(head_mask(truth).numpy(), iterations=10, border_value=1))
-    local = torch.from_numpy(ndimage.gaussian_filter(magnitude.numpy(), 1.5))
+    inside = torch.from_numpy(ndimage.binary_erosion(head_mask(truth).numpy(), iterations=7, border_value=1))
+    local = torch.from_numpy(ndimage.gaussian_filter(magnitude.numpy(), 1))
     generator = np.random.default_rng(seed)
-    starts = generator.integers(3, 3 + distance, 3)
-    grid = itertools.product(*(range(s, n - 4, distance) for s, n in zip(starts, truth.shape)))
+    starts = generator.integers(2, 2 + distance, 3)
+    grid = itertools.product(*(range(s, n - 3, distance) for s, n in zip(starts, truth.shape)))
     return [at for at in grid if inside[at] and local[at] > 0.4]
 
 
@@ -230,7 +225,7 @@ def places(truth, distance=7, seed=0):
 def lesion_job(label, acceleration, seed, turn, weights):
     """Scores of the matched filters at all places; the kinds of lesion take turns, without a turn there are none."""
     torch.set_num_threads(1)
-    acquisition, truth = scan(acceleration=acceleration, seed=seed, width=28)
+    acquisition, truth = scan(acceleration=acceleration, seed=seed, width=24)
     balls = {size: lesion(size, acquisition.voxel_size) for size in SIZES}
     centres = places(truth, seed=seed)
     kinds = [KINDS[(n + turn) % len(KINDS)] for n in range(len(centres))] if turn is not None else [None] * len(centres)
@@ -242,7 +237,7 @@ def lesion_job(label, acceleration, seed, turn, weights):
         kspace = acquisition.kspace + SenseOperator(acquisition.maps, acquisition.mask).forward(added)
         acquisition = Acquisition(kspace, acquisition.maps, acquisition.mask, acquisition.voxel_size, acquisition.noise)
         method, prior = METHODS[label]
-        x = solve(method, acquisition, prior, seed, **tuned(method, acceleration))[0].image.abs()
+        x = solve(method, acquisition, prior, seed, **tuned(method, acceleration=acceleration))[0].image.abs()
     maps = {(size, known): matched_filter(x - truth.abs() * known, ball)
             for size, ball in balls.items() for known in (True, False)}
     return [dict(size=size, kind=kind, at=at, known=maps[size, True][at].item(), unknown=maps[size, False][at].item())
@@ -251,7 +246,7 @@ def lesion_job(label, acceleration, seed, turn, weights):
 
 def lesions(run):
     turns = [None, *range(0, len(KINDS), 2)]        # every other turn: each place has three of the six kinds
-    jobs = [(m, 8, seed, turn, weights) for seed in range(1) for m in ("truth", *METHODS) for turn in turns]
+    jobs = [(m, 8, seed, turn, weights) for seed in range(2) for m in ("truth", *METHODS) for turn in turns]
     found = [(label, seed, score) for (label, _, seed, *_), scores in zip(jobs, run("lesions", lesion_job, jobs))
              for score in scores]
     absent = {(label, seed, s["size"], s["at"]): s for label, seed, s in found if s["kind"] is None}
@@ -269,7 +264,7 @@ def lesions(run):
                             present=[round(v, 4) for v in present.tolist()],
                             absent=[round(v, 4) for v in without.tolist()])
         rows.append(row)
-    return dict(volume=HEAD, acceleration=8, readout=28, rows=rows)
+    return dict(volume=HEAD, acceleration=8, readout=24, rows=rows)
 
 
 # --- uncertainty
@@ -339,19 +334,19 @@ def planes_job(settings, seed, weights):
 def borders_job(settings, seed, weights):
     """Error by distance to the ends of a block of the readout, of the block by itself and cut from the whole head."""
     torch.set_num_threads(1)
-    shape = load_volume(HEAD).resample((2, 2, 2)).data.shape
+    shape = load_volume(HEAD).resample(SIZE).data.shape
     acquisition, truth = scan(seed=seed, width=shape[2])
     whole = solve("variational", acquisition, seed=seed, **settings)[0].image.abs()
-    start, stop = shape[2] // 2 - 12, shape[2] // 2 + 12
+    start, stop = shape[2] // 2 - 8, shape[2] // 2 + 8
     alone = solve("variational", acquisition.readout_block(start, stop), seed=seed, **settings)[0].image.abs()
-    x = torch.arange(24)
-    distance = torch.minimum(x, 23 - x)[None, None].expand(alone.shape)
+    x = torch.arange(16)
+    distance = torch.minimum(x, 15 - x)[None, None].expand(alone.shape)
     part, inside = truth.abs()[..., start:stop], head_mask(truth)[..., start:stop]
-    edges = [0, 1, 2, 3, 4, 6, 8, 12]
+    edges = [0, 1, 2, 3, 4, 6, 8]
     faces = torch.stack([torch.minimum(p, n - 1 - p).reshape([-1 if a == axis else 1 for a in range(3)]).expand(shape)
                          for axis, n in enumerate(shape) for p in [torch.arange(n)]]).amin(0)
     relative = (whole - truth.abs()) / truth.abs().clamp_min(0.1)
-    far = [0, 2, 4, 6, 9, 12, 16, 24]
+    far = [0, 2, 3, 4, 6, 8, 11, 16]
     return dict(settings=settings, seed=seed, edges=edges, alone=by_distance(alone - part, inside, distance, edges),
                 cut=by_distance(whole[..., start:stop] - part, inside, distance, edges), volume_edges=far,
                 volume=by_distance(whole - truth.abs(), head_mask(truth), faces, far),
@@ -362,8 +357,8 @@ def planes(run):
     combinations = [list(c) for n in (1, 2, 3) for c in itertools.combinations(PLANES, n)]
     changes = ([dict(planes=c) for c in combinations] + [dict(slab=n) for n in (2, 5, 10)]
                + [dict(fraction=f) for f in (1 / 24, 1 / 12, 1.0)])
-    rows = run("planes", planes_job, [(c, seed, weights) for seed in range(1) for c in changes])
-    borders = run("borders", borders_job, [({}, 0, weights)])
+    rows = run("planes", planes_job, [(c, seed, weights) for seed in range(2) for c in changes])
+    borders = run("borders", borders_job, [(c, 0, weights) for c in ({}, dict(planes=["axial"]))])
     return dict(volume=HEAD, readout=16, rows=rows, borders=borders)
 
 
@@ -382,7 +377,7 @@ if __name__ == "__main__":
 
     for name in options.parts or PARTS:
         part = dict(hardware=hardware(), commit=commit(), date=datetime.date.today().isoformat(), weights=weights,
-                    voxel_size=2, **PARTS[name](run))
+                    voxel_size=SIZE, **PARTS[name](run))
         whole = json.loads(RESULT.read_text()) if RESULT.exists() else {}
         with atomic_path(RESULT) as temporary:
             temporary.write_text(json.dumps(whole | {name: part}, indent=1) + "\n")
