@@ -173,7 +173,8 @@ def tumour_job(label, acceleration, seed, weights):
     torch.set_num_threads(1)
     acquisition, truth = scan(volume=TUMOUR, acceleration=acceleration, seed=seed, start=16, width=20)
     method, prior = METHODS[label]
-    result, _ = solve(method, acquisition, prior, seed, **tuned(method, acceleration=acceleration))
+    settings = tuned(method, acceleration=acceleration)
+    result, _ = solve(method, acquisition, prior, seed, **settings)
     masks, x, truth = tumour_masks(truth), result.image.abs(), truth.abs()
     error = x - truth
 
@@ -189,7 +190,7 @@ def tumour_job(label, acceleration, seed, weights):
     edge = masks["rim"] & (steep > low) & (steep < high)
     core = torch.from_numpy(ndimage.binary_erosion(masks["lesion"].numpy()))
     texture = [v[core] - torch.from_numpy(ndimage.gaussian_filter(v.numpy(), 1.5))[core] for v in (x, truth)]
-    return dict(label=label, acceleration=acceleration, seed=seed, psnr=psnr(x, truth),
+    return dict(label=label, acceleration=acceleration, seed=seed, settings=settings, psnr=psnr(x, truth),
                 contrast=contrast(x) / contrast(truth), edge=(slope(x)[edge].mean() / steep[edge].mean()).item(),
                 edge_elsewhere=(slope(x)[alike].mean() / steep[alike].mean()).item(),
                 edge_error=rms(edge), edge_error_elsewhere=rms(alike), error={n: rms(m) for n, m in masks.items()},
