@@ -134,11 +134,11 @@ def tuned(method, **case):
 
 # --- shifts
 
-def shifts(run):
+def shifts(run, seeds):
     def best(name, method):     # a shift of the volume itself cannot be made on the slab: the usual setting stays
         return tuned(method, **({} if "volume" in SHIFTS[name] else SHIFTS[name]))
 
-    jobs = [(n, seed, m, best(n, m)) for seed in range(2) for n in tqdm(SHIFTS, desc="shifts, tuning")
+    jobs = [(n, seed, m, best(n, m)) for seed in range(seeds) for n in tqdm(SHIFTS, desc="shifts, tuning")
             for m in (*TRIALS, "variational")]
     rows = run("shifts", trial, [(SHIFTS[n] | dict(seed=seed), m, s, weights) for n, seed, m, s in jobs])
     return dict(conditions=SHIFTS, volume=HEAD, readout=16,
@@ -198,8 +198,8 @@ def tumour_job(label, acceleration, seed, weights):
                 texture_correlation=pearsonr(*(t.numpy() for t in texture)).statistic.item())
 
 
-def tumour(run):
-    jobs = [(m, r, seed, weights) for r in (4, 8, 12) for seed in range(2) for m in METHODS]
+def tumour(run, seeds):
+    jobs = [(m, r, seed, weights) for r in (4, 8, 12) for seed in range(seeds) for m in METHODS]
     _, truth = scan(volume=TUMOUR, start=16, width=20)
     return dict(volume=TUMOUR, readout=[16, 36], voxels={n: int(m.sum()) for n, m in tumour_masks(truth).items()},
                 rows=run("tumour", tumour_job, jobs))
@@ -245,9 +245,9 @@ def lesion_job(label, acceleration, seed, turn, weights):
             for at, kind in zip(centres, kinds) for size in ([kind[0]] if kind else SIZES)]
 
 
-def lesions(run):
+def lesions(run, seeds):
     turns = [None, *range(0, len(KINDS), 2)]        # every other turn: each place has three of the six kinds
-    jobs = [(m, 8, seed, turn, weights) for seed in range(2) for m in ("truth", *METHODS) for turn in turns]
+    jobs = [(m, 8, seed, turn, weights) for seed in range(seeds) for m in ("truth", *METHODS) for turn in turns]
     found = [(label, seed, score) for (label, _, seed, *_), scores in zip(jobs, run("lesions", lesion_job, jobs))
              for score in scores]
     absent = {(label, seed, s["size"], s["at"]): s for label, seed, s in found if s["kind"] is None}
@@ -279,7 +279,7 @@ def several(volume, method, settings, count, weights):
     return found.mean(0), found.std(0), truth.abs(), [psnr(x, truth) for x in found]
 
 
-def uncertainty(run):
+def uncertainty(run, seeds):
     jobs = [(v, m, s, 6, weights) for m, s in SEVERAL.values() for v in (SLAB, HEAD)]
     found = run("uncertainty", several, jobs)
     rows = []
@@ -354,11 +354,11 @@ def borders_job(settings, seed, weights):
                 volume_relative=by_distance(relative, head_mask(truth), faces, far))
 
 
-def planes(run):
+def planes(run, seeds):
     combinations = [list(c) for n in (1, 2, 3) for c in itertools.combinations(PLANES, n)]
     changes = ([dict(planes=c) for c in combinations] + [dict(slab=n) for n in (2, 5, 10)]
                + [dict(fraction=f) for f in (1 / 24, 1 / 12, 1.0)])
-    rows = run("planes", planes_job, [(c, seed, weights) for seed in range(2) for c in changes])
+    rows = run("planes", planes_job, [(c, seed, weights) for seed in range(seeds) for c in changes])
     borders = run("borders", borders_job, [(c, 0, weights) for c in ({}, dict(planes=["axial"]))])
     return dict(volume=HEAD, readout=16, rows=rows, borders=borders)
 
@@ -369,6 +369,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help=f"some of {', '.join(PARTS)}; all without")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=2, help="of phase, mask and noise; not for the uncertainty")
     options = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -378,7 +379,7 @@ if __name__ == "__main__":
 
     for name in options.parts or PARTS:
         part = dict(hardware=hardware(), commit=commit(), date=datetime.date.today().isoformat(), weights=weights,
-                    voxel_size=SIZE, **PARTS[name](run))
+                    voxel_size=SIZE, seeds=options.seeds, **PARTS[name](run, options.seeds))
         whole = json.loads(RESULT.read_text()) if RESULT.exists() else {}
         with atomic_path(RESULT) as temporary:
             temporary.write_text(json.dumps(whole | {name: part}, indent=1) + "\n")
