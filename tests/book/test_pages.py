@@ -3,10 +3,12 @@
 The pages are those of ``make book``, or the folder that the variable ``MRILAB_PAGES`` names.
 """
 
+import functools
 import json
 import os
 import re
 import subprocess
+from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -14,6 +16,7 @@ import pytest
 from pages import HTML, find_browser, served
 
 INDEX = HTML / "index.html"    # only sends the reader to the first page
+GENERATED = ("genindex", "search", "py-modindex")      # by Sphinx, without a source of their own
 PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.rglob("*.html") if "_static" not in p.parts and p != INDEX)
 
 
@@ -47,3 +50,51 @@ def test_page_in_browser(page, scheme, report):
 def test_links_lead_somewhere(page, report):
     targets = {unquote(urlsplit(link).path) or "index.html" for link in report[page]["http"]["links"]}
     assert [t for t in sorted(targets) if not (HTML / t).is_file()] == []
+
+
+class Anchors(HTMLParser):
+    """The places of a page, and where its links and its head point."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.places, self.links, self.head = set(), [], {}
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.places |= {attributes[key] for key in ("id", "name") if key in attributes}
+        if tag == "a" and "href" in attributes:
+            self.links.append(attributes["href"])
+        if tag == "meta" and "content" in attributes:
+            self.head[attributes.get("property") or attributes.get("name")] = attributes["content"]
+
+
+@functools.cache
+def parsed(path):
+    return Anchors(path.read_text())
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_a_place_on_the_page(page):
+    """Also the part of a link after #, which a browser forgives."""
+    broken = []
+    for link in parsed(HTML / page).links:
+        address = urlsplit(link)
+        if address.scheme or address.netloc:
+            continue
+        target = ((HTML / page).parent / unquote(address.path)).resolve() if address.path else HTML / page
+        if not target.is_file():
+            broken.append(link)
+        elif address.fragment and target.suffix == ".html" and (
+                unquote(address.fragment) not in parsed(target).places):
+            broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.removesuffix(".html") not in GENERATED])
+def test_page_tells_search_engines_and_previews(page):
+    head = parsed(HTML / page).head
+    assert head["og:title"] and head["og:url"].endswith(f"/{page}")
+    assert (HTML / "_static" / head["og:image"].rpartition("/")[2]).is_file()
+    assert len(head.get("description", "")) <= 210
+    assert f"/{page}</loc>" in (HTML / "sitemap.xml").read_text()
