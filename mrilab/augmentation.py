@@ -1,8 +1,8 @@
 """Training slices: a few people's heads made into many, at the asked voxel sizes.
 
 A *head* is one training volume bent, recoloured, brought to some voxel size and given a phase. Making one
-takes seconds, cutting a patch from it microseconds, so each head serves for a while: :data:`POOL` heads are in
-use at a time, and every :data:`REFRESH` steps the oldest gives way to a new one. Head ``m`` and its patches
+takes seconds, cutting a patch from it microseconds, so each head serves for a while: ``POOL`` heads are in
+use at a time, and every ``REFRESH`` steps the oldest gives way to a new one. Head ``m`` and its patches
 follow from ``(seed, m)`` alone, so neither the number of worker processes, nor that of training processes,
 nor an interruption changes what a step sees.
 """
@@ -40,6 +40,12 @@ def deform(data, voxel_size, rng):
     -------
     ndarray
         float32, same shape.
+
+    Examples
+    --------
+    >>> head = np.ones((8, 8, 8), np.float32)
+    >>> deform(head, (2, 2, 2), np.random.default_rng(0)).shape
+    (8, 8, 8)
     """
     shape = np.array(data.shape)
     size = np.array(voxel_size)[:, None, None, None]
@@ -68,7 +74,14 @@ def _spline(values, shape):
 
 
 def remap_intensity(data, rng):
-    """Pass intensities through a random smooth curve that keeps zero: gamma, then non-monotone bumps."""
+    """Pass intensities through a random smooth curve that keeps zero: gamma, then non-monotone bumps.
+
+    Examples
+    --------
+    >>> values = remap_intensity(np.linspace(0, 1, 5, dtype=np.float32), np.random.default_rng(0))
+    >>> float(values[0]), values.shape
+    (0.0, (5,))
+    """
     peak = np.percentile(data, 99.5)
     x = np.linspace(0, 1.5, 7)
     bumps = rng.normal(0, 0.12, 7) * (rng.random() < 0.4)
@@ -133,6 +146,13 @@ def augmented(volume, voxel_sizes, rng):
     image : Tensor
         complex64 ``(z, y, x)``, 99th percentile of the magnitude about 1.
     voxel_size : tuple of float
+
+    Examples
+    --------
+    >>> from mrilab.simulate import head_phantom
+    >>> image, voxel_size = augmented(head_phantom((8, 8, 8)), (8, 16), np.random.default_rng(0))
+    >>> image.dtype, all(8 <= d <= 17 for d in voxel_size)
+    (torch.complex64, True)
     """
     data = remap_intensity(deform(volume.data.numpy(), volume.voxel_size, rng), rng)
     size = np.maximum(draw_voxel_size(voxel_sizes, rng), volume.voxel_size)
@@ -149,6 +169,13 @@ def cut_patch(image, voxel_size, patch, rng, dims=2):
     """A random slice's random square, or the volume's random cube: complex64, and its ``dims`` voxel sizes.
 
     What is smaller than the patch is placed at random in a patch of zeros.
+
+    Examples
+    --------
+    >>> image = torch.ones(20, 20, 20, dtype=torch.complex64)
+    >>> patch, size = cut_patch(image, (3, 2, 1), 16, np.random.default_rng(0))
+    >>> patch.shape, len(size)
+    (torch.Size([16, 16]), 2)
     """
     axis = rng.integers(3) if dims == 2 else None
     for _ in range(4):          # mostly tissue, now and then air

@@ -83,6 +83,14 @@ def espirit_maps(kspace, calibration=24, threshold=0.02, kernel=6, crop=0.95):
     ------
     ValueError
         If k-space is not a finite 4D array, the block does not fit, or it is not fully sampled.
+
+    Examples
+    --------
+    >>> from mrilab.simulate import head_phantom, simulate_acquisition
+    >>> acq, _ = simulate_acquisition(head_phantom((16, 16, 16)), acceleration=1, coils=2, noise=0)
+    >>> maps = espirit_maps(acq.kspace, calibration=6, kernel=3)
+    >>> maps.shape == acq.maps.shape, bool(maps[0].imag.abs().max() < 1e-5)
+    (True, True)
     """
     from sigpy.mri.app import EspiritCalib
 

@@ -1,4 +1,4 @@
-"""What the commands of ``python -m mrilab`` do; :mod:`mrilab.__main__` has their options."""
+"""What the commands of ``python -m mrilab`` do; ``mrilab.__main__`` has their options."""
 
 import datetime
 import json

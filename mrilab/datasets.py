@@ -24,7 +24,14 @@ MAGIC = {"hdf5": b"\x89HDF\r\n\x1a\n", "zip": b"PK\x03\x04", "gzip": b"\x1f\x8b"
 
 @dataclass(frozen=True)
 class Dataset:
-    """One entry of the registry: what it is, where it comes from, and how to recognise the file."""
+    """One entry of the registry: what it is, where it comes from, and how to recognise the file.
+
+    Examples
+    --------
+    >>> entry = next(d for d in list_datasets("volume") if d.name == "qtim_MRHead")
+    >>> entry.split, entry.licence, len(entry.sha256)
+    ('test', 'Apache-2.0', 64)
+    """
 
     name: str
     kind: str
@@ -74,6 +81,11 @@ def locate(name_or_path, kind):
     ------
     FileNotFoundError
         If it is neither a shipped ``kind`` (``"volume"``, ``"prior"``) nor a file.
+
+    Examples
+    --------
+    >>> locate("qtim_MRHead", "volume").name
+    'qtim_MRHead.h5'
     """
     names = [d.name for d in list_datasets(kind)]
     if str(name_or_path) in names:
@@ -85,7 +97,16 @@ def locate(name_or_path, kind):
 
 
 def sha256(path):
-    """SHA-256 of a file as 64 hexadecimal digits."""
+    """SHA-256 of a file as 64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "empty"
+    >>> path.touch()
+    >>> sha256(path)[:16]
+    'e3b0c44298fc1c14'
+    """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

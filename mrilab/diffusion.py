@@ -28,7 +28,14 @@ def to_channels(slices):
 
 
 def to_complex(channels):
-    """The inverse of :func:`to_channels`."""
+    """The inverse of :func:`to_channels`.
+
+    Examples
+    --------
+    >>> x = torch.randn(3, 4, 4, dtype=torch.complex64)
+    >>> torch.equal(to_complex(to_channels(x)), x)
+    True
+    """
     return torch.view_as_complex(channels.float().movedim(1, -1).contiguous())
 
 
@@ -187,6 +194,15 @@ def denoising_loss(prior, clean, sigma, noise, voxel_size=None):
     -------
     Tensor
         ``(slices,)``, the weighted mean squared error of each slice.
+
+    Examples
+    --------
+    >>> prior, clean = load_prior("diverse"), torch.zeros(2, 2, 32, 32)
+    >>> noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    >>> with torch.no_grad():
+    ...     loss = denoising_loss(prior, clean, torch.tensor([0.1, 0.2]), noise)
+    >>> loss.shape, bool((loss < 0.5).all())
+    (torch.Size([2]), True)
     """
     s = sigma.reshape(-1, *[1] * (clean.ndim - 1))
     error = prior(clean + s * noise, sigma, voxel_size) - clean

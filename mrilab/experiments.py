@@ -194,7 +194,7 @@ def run(jobs, folder, methods=METHODS, count=1, scheduler=None, device="cpu", ke
     Parameters
     ----------
     jobs : list of dict
-        From :func:`make_jobs`.
+        From :func:`~mrilab.sweeps.make_jobs`.
     folder : str or Path
         One file for each result. With Dask, a folder that all workers see under this path.
     methods : dict, optional

@@ -51,6 +51,15 @@ class Scan:
         4 x 4, from voxel ``(x, y, z)`` of the measured grid to mm (right, anterior, superior).
     info : dict
         What else is worth saying.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "scan.cfl"
+    >>> save_cfl(path, np.ones((2, 3, 4, 5), np.complex64), voxel_size=(2, 1, 1))
+    >>> scan = open_scan(path)
+    >>> scan.coils, scan.shape, scan.voxel_size
+    (2, (3, 4, 5), (2.0, 1.0, 1.0))
     """
 
     format: str
@@ -201,7 +210,14 @@ def open_scan(path, voxel_size=None):
 
 
 def readout_part(kspace, start, stop):
-    """Positions ``start`` to ``stop`` along the last axis, k-space in and out."""
+    """Positions ``start`` to ``stop`` along the last axis, k-space in and out.
+
+    Examples
+    --------
+    >>> kspace = torch.randn(2, 4, 4, 8, dtype=torch.complex64)
+    >>> readout_part(kspace, 2, 5).shape
+    torch.Size([2, 4, 4, 3])
+    """
     if (start, stop) == (0, kspace.shape[-1]):
         return kspace
     return fft3c(ifft3c(kspace, axes=(-1,))[..., start:stop], axes=(-1,))
@@ -310,6 +326,14 @@ def read_cfl(path):
     -------
     ndarray
         complex64, read-only.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "scan.cfl"
+    >>> save_cfl(path, np.ones((2, 3, 4, 5), np.complex64))
+    >>> read_cfl(path).shape
+    (2, 3, 4, 5)
     """
     with _hdf5.named(path):
         shape, _ = _read_cfl_header(Path(path))
@@ -320,6 +344,14 @@ def save_cfl(path, array, voxel_size=None):
     """Write ``(coils, z, y, x)`` or ``(z, y, x)`` as a BART pair ``.cfl`` and ``.hdr``.
 
     The voxel size goes into a comment that BART skips and :func:`open_scan` reads.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "scan.cfl"
+    >>> save_cfl(path, np.ones((3, 4, 5), np.complex64), voxel_size=(2, 1, 1))
+    >>> path.with_suffix(".hdr").read_text().splitlines()[1][:9]
+    '5 4 3 1 1'
     """
     from .volumes import atomic_path
 

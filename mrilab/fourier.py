@@ -66,7 +66,13 @@ def resampled_shape(shape, voxel_size, new_voxel_size):
 
 
 def resize_centred(k, shape):
-    """Crop or zero-pad the last three axes about the centre ``n // 2`` to ``shape``."""
+    """Crop or zero-pad the last three axes about the centre ``n // 2`` to ``shape``.
+
+    Examples
+    --------
+    >>> resize_centred(torch.ones(1, 1, 5), (1, 1, 3)).shape, resize_centred(torch.ones(1, 1, 2), (1, 1, 4))
+    (torch.Size([1, 1, 3]), tensor([[[0., 1., 1., 0.]]]))
+    """
     for axis, new in zip(AXES, shape):
         old = k.shape[axis]
         start = old // 2 - new // 2

@@ -189,7 +189,13 @@ def head_mask(truth):
 
 
 def percentile(x, fraction):
-    """The magnitude below which a ``fraction`` of all voxels lies (torch.quantile refuses large volumes)."""
+    """The magnitude below which a ``fraction`` of all voxels lies (torch.quantile refuses large volumes).
+
+    Examples
+    --------
+    >>> percentile(torch.arange(-100.0, 0.0), 0.5)
+    50.0
+    """
     magnitude = x.detach().abs().flatten()
     return magnitude.kthvalue(max(1, round(fraction * magnitude.numel()))).values.item()
 

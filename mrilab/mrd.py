@@ -129,6 +129,15 @@ def open_ismrmrd(path, voxel_size=None):
 
     Lines measured several times are averaged; of several contrasts, repetitions, phases or sets the first
     is taken. Partial Fourier leaves its part of the grid unmeasured; a partial echo is filled with zeros.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "raw.h5"
+    >>> kspace = torch.randn(2, 4, 6, 8, dtype=torch.complex64)
+    >>> save_ismrmrd(path, kspace, torch.ones(4, 6, dtype=torch.bool), (3, 1, 1))
+    >>> torch.allclose(open_ismrmrd(path).read(), kspace, atol=1e-5)
+    True
     """
     with _hdf5.opened(path) as file:
         group = _group_of_ismrmrd(file)
@@ -273,6 +282,15 @@ def save_ismrmrd(path, kspace, mask, voxel_size, noise=None):
         ``(dz, dy, dx)`` in mm.
     noise : Tensor, optional
         complex64 ``(coils, samples)``, written first as a noise measurement.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "raw.h5"
+    >>> save_ismrmrd(path, torch.ones(2, 4, 6, 8, dtype=torch.complex64), torch.ones(4, 6, dtype=torch.bool), (3, 1, 1))
+    >>> scan = open_ismrmrd(path)
+    >>> scan.coils, scan.shape, scan.voxel_size
+    (2, (4, 6, 8), (3.0, 1.0, 1.0))
     """
     import ismrmrd
 

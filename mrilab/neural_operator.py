@@ -112,6 +112,11 @@ def low_pass(x, voxel_size, length=0.0, finest=0.0):
     -------
     Tensor
         Same shape.
+
+    Examples
+    --------
+    >>> low_pass(torch.ones(8, 8), (1, 1), length=2.0).shape
+    torch.Size([8, 8])
     """
     gain = torch.ones((), device=x.device)
     for axis, d in zip((-2, -1), voxel_size):
@@ -180,7 +185,7 @@ class NeuralOperator(nn.Module):
     voxel_size : float
         In-plane size of the training pixels, mm.
     widths : tuple of int
-        Channels on the slice's grid, and of the inner U-Net, whose grid has :data:`COARSE` training pixels.
+        Channels on the slice's grid, and of the inner U-Net, whose grid has ``COARSE`` training pixels.
 
     Examples
     --------

@@ -46,7 +46,17 @@ def _open(path):
 
 
 def nifti_shape(path):
-    """Matrix ``(z, y, x)`` and voxel size of a NIfTI file, from its header alone."""
+    """Matrix ``(z, y, x)`` and voxel size of a NIfTI file, from its header alone.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> from mrilab.volumes import Volume
+    >>> path = Path(tempfile.mkdtemp()) / "a.nii"
+    >>> save_nifti(path, Volume(torch.ones(4, 5, 6), (3, 2, 1)))
+    >>> nifti_shape(path)
+    ((4, 5, 6), (3.0, 2.0, 1.0))
+    """
     import nibabel
 
     with _hdf5.named(path):
@@ -146,6 +156,15 @@ def save_nifti(path, volume):
     """Write a volume; a complex one as a pair, magnitude and phase in radians (:func:`phase_path`).
 
     The affine is ``info["affine"]`` if it is there, and else puts the middle of the volume at the origin.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> from mrilab.volumes import Volume, load_volume
+    >>> path = Path(tempfile.mkdtemp()) / "a.nii.gz"
+    >>> save_nifti(path, Volume(torch.ones(4, 5, 6), (3, 2, 1)))
+    >>> load_volume(path).voxel_size
+    (3.0, 2.0, 1.0)
     """
     import nibabel
 

@@ -92,7 +92,15 @@ class SenseOperator:
 
 
 def relative_misfit(A, x, kspace):
-    """Relative residual ``|A x - y| / |y|`` over the measured samples, of one image, as a float."""
+    """Relative residual ``|A x - y| / |y|`` over the measured samples, of one image, as a float.
+
+    Examples
+    --------
+    >>> maps, mask = torch.ones(1, 4, 4, 4, dtype=torch.complex64), torch.ones(4, 4, dtype=torch.bool)
+    >>> A, x = SenseOperator(maps, mask), torch.ones(4, 4, 4, dtype=torch.complex64)
+    >>> round(relative_misfit(A, 0.9 * x, A.forward(x)), 3)
+    0.1
+    """
     A._check(x, "x", A.shape)
     A._check(kspace, "kspace", tuple(A.maps.shape))
     mask = A.mask[..., None]

@@ -10,7 +10,15 @@ from .volumes import PLANES
 
 
 def use_style():
-    """Set the book's matplotlib style."""
+    """Set the book's matplotlib style.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> use_style()
+    >>> plt.rcParams["image.cmap"]
+    'gray'
+    """
     import matplotlib.pyplot as plt
 
     plt.rcParams.update({
@@ -99,6 +107,13 @@ def show_slices(images, titles, voxel_size, acceleration=None, plane="axial", in
     Returns
     -------
     matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> volume = torch.rand(4, 8, 8)
+    >>> figure = show_slices([volume, 0.9 * volume], ["truth", "darker"], (3, 1, 1), truth=volume)
+    >>> len(figure.axes)
+    4
     """
     import matplotlib.pyplot as plt
 

@@ -115,6 +115,15 @@ def diffusion_mbir(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3
     Returns
     -------
     Reconstruction
+
+    Examples
+    --------
+    >>> from mrilab.diffusion import load_prior
+    >>> from mrilab.simulate import head_phantom, simulate_acquisition
+    >>> acq, truth = simulate_acquisition(head_phantom((8, 8, 8)), acceleration=4)
+    >>> result = diffusion_mbir(acq, load_prior("diverse"), steps=2, progress=False)
+    >>> result.image.shape == truth.shape
+    True
     """
     if not 0 <= tv < math.inf:
         raise ValueError(f"tv: found {tv!r}, expected a weight of 0 or more")
@@ -142,6 +151,15 @@ def tpdm(acquisition, prior, planes=("axial", "coronal"), steps=50, seed=0, sigm
     Returns
     -------
     Reconstruction
+
+    Examples
+    --------
+    >>> from mrilab.diffusion import load_prior
+    >>> from mrilab.simulate import head_phantom, simulate_acquisition
+    >>> acq, truth = simulate_acquisition(head_phantom((8, 8, 8)), acceleration=4)
+    >>> result = tpdm(acq, load_prior("diverse"), steps=2, progress=False)
+    >>> result.network_evaluations == truth.shape[0] + truth.shape[1]
+    True
     """
     planes = tuple(planes)
     if len(planes) < 2 or len(set(planes)) < len(planes):
@@ -163,6 +181,15 @@ def iscs(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3.0, 0.01),
     Returns
     -------
     Reconstruction
+
+    Examples
+    --------
+    >>> from mrilab.diffusion import load_prior
+    >>> from mrilab.simulate import head_phantom, simulate_acquisition
+    >>> acq, truth = simulate_acquisition(head_phantom((8, 8, 8)), acceleration=4)
+    >>> result = iscs(acq, load_prior("diverse"), steps=2, progress=False)
+    >>> result.image.shape == truth.shape
+    True
     """
     return _sample("ISCS", acquisition, prior, (plane,), steps, seed, sigma, gamma, eta, cg_iterations, progress,
                    callback, noise=functools.partial(slerp_noise, axis=_axis(plane)))

@@ -123,6 +123,13 @@ def denoise_slices(x, prior, sigma, voxel_size, plane, chosen=slice(None)):
     """The slices of a plane of a volume, or those chosen, through a prior: complex64 ``(slices, ., .)``.
 
     Started by ``torchrun``, each process denoises its share, and all get the whole.
+
+    Examples
+    --------
+    >>> from mrilab.diffusion import load_prior
+    >>> x = torch.zeros(8, 12, 16, dtype=torch.complex64)
+    >>> denoise_slices(x, load_prior("diverse"), 0.1, (2, 2, 2), "coronal").shape
+    torch.Size([12, 8, 16])
     """
     axis = PLANES[plane]
     in_plane = tuple(d for a, d in enumerate(voxel_size) if a != axis)

@@ -62,17 +62,17 @@ def tune(sweep, folder, methods=METHODS, out=None, **how):
         range of one or two settings, between whole numbers for a setting that counts. Without it the method has
         a single trial.
     folder : str or Path
-        For the results of the trials (:func:`run`), which may be interrupted and go on.
+        For the results of the trials (:func:`~mrilab.experiments.run`), which may be interrupted and go on.
     methods : dict, optional
     out : str or Path, optional
         JSON file for ``best`` and ``trials``; a sweep may name it as ``tuned``.
     **how
-        ``count``, ``scheduler``, ``device``, ``progress`` of :func:`run`.
+        ``count``, ``scheduler``, ``device``, ``progress`` of :func:`~mrilab.experiments.run`.
 
     Returns
     -------
     dict
-        Label (:func:`columns`) to ``{"settings": ..., "psnr": ...}``.
+        Label (:func:`~mrilab.sweeps.columns`) to ``{"settings": ..., "psnr": ...}``.
 
     Raises
     ------

@@ -97,6 +97,14 @@ def denoised_average(x, prior, sigma, voxel_size, planes=tuple(PLANES), fraction
     -------
     Tensor, int
         complex64 ``(z, y, x)``, and the number of slices pushed through the network; a volume counts as its axial ones.
+
+    Examples
+    --------
+    >>> from mrilab.diffusion import load_prior
+    >>> x = torch.zeros(8, 8, 8, dtype=torch.complex64)
+    >>> average, slices = denoised_average(x, load_prior("diverse"), 0.1, (2, 2, 2), fraction=0.25)
+    >>> average.shape, slices
+    (torch.Size([8, 8, 8]), 6)
     """
     if prior.dims == 3:
         return to_complex(prior.denoise(to_channels(x[None]), sigma, voxel_size))[0], len(x)
@@ -216,7 +224,7 @@ def reconstruct(acquisition, prior, representation="voxel", planes=tuple(PLANES)
     planes : sequence of str
         Planes to draw slices from.
     setting : str
-        ``"fast"`` or ``"paper"``: the numbers in :data:`SETTINGS`, which are the defaults of what follows.
+        ``"fast"`` or ``"paper"``: the numbers in ``SETTINGS``, which are the defaults of what follows.
     seed : int
         Decides which slices are drawn, and the noise of ``"paper"``.
     progress : bool
