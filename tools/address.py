@@ -29,8 +29,9 @@ if "google.colab" in sys.modules and not Path("../mrilab").exists():
     %pip install -q -e ..
     sys.path.insert(0, "..")
 if not (importlib.util.find_spec("mrilab") and Path("../data/priors").is_dir()):
-    raise SystemExit("A chapter needs the repository around it and mrilab installed: "
-                     "git clone {url}, make env, then the kernel of .venv")"""
+    raise SystemExit(
+        "A chapter needs the repository around it, and mrilab installed: git clone "
+        "{url}; make env; then use the kernel of .venv")"""
 
 
 def owner_and_name(url):
