@@ -50,10 +50,10 @@ def preferences(paths, confidence=0.95, resamples=2000, seed=0):
     """Preference shares and agreement from the CSV files of a reader study.
 
     Intervals are percentile bootstrap ones. That of a share draws the readers and the cases anew, both with
-    replacement, since neither are all there could be (Owen 2007, "The pigeonhole bootstrap"). It errs to the safe side: of
-    answers that have nothing in common it is up to 1.7 times too wide. With a single reader it draws the cases and
-    speaks for that reader alone. Where all answers are alike nothing varies, and the interval is the exact one of a
-    binomial share with one answer for each case. That of alpha draws the cases. With one case they are NaN.
+    replacement, since neither are all there could be (Owen 2007, "The pigeonhole bootstrap"). It errs to the safe
+    side: of answers that have nothing in common it is up to 1.7 times too wide. With a single reader it draws the
+    cases and speaks for that reader alone. Where all answers are alike nothing varies, and the interval is the exact
+    one of a binomial share with one answer for each case. That of alpha draws the cases. With one case they are NaN.
 
     Parameters
     ----------
