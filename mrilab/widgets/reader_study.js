@@ -160,10 +160,10 @@ function studyImages({ root, model, meta, data, announce }) {
       tally[answer === "equal" ? 2 : methods.indexOf(answer === "left" ? left : right)]++;
       counts.set(key, tally);
     }
-    facts.textContent = [...counts].map(([key, [first, second, equal]]) => {
+    facts.textContent = `You preferred: ${[...counts].map(([key, [first, second, equal]]) => {
       const methods = key.split("\n");
-      return `${methods[0]} was better ${first} times, ${methods[1]} ${second} times, equal ${equal} times.`;
-    }).join(" ");
+      return `${methods[0]} ${first}, ${methods[1]} ${second}, equal ${equal}`;
+    }).join("; ")}.`;
     facts.hidden = false;
     show();
     save.focus();

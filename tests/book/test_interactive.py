@@ -207,8 +207,7 @@ def test_study_is_blind_and_keeps_what_was_answered(report, tmp_path):
         times = [sum(row.get(row["answer"]) == pair[which] for row in both) for which in ("first", "second")]
         equal = len(both) - sum(times)
         assert pair["share"] == pytest.approx((times[0] + equal / 2) / len(both))
-        assert f"{pair['first']} was better {times[0]} times, {pair['second']} {times[1]} times, equal {equal}" \
-            in quiz["revealed"]
+        assert f"{pair['first']} {times[0]}, {pair['second']} {times[1]}, equal {equal}" in quiz["revealed"]
     assert result.readers[0]["left"] == pytest.approx(0.5)
 
 
