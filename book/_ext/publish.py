@@ -24,7 +24,7 @@ def add_tags(app, pagename, templatename, context, doctree):
     if doctree is None:
         return
     base, words = app.config.html_baseurl, description(doctree)
-    tags = {"og:type": "article", "og:site_name": app.config.project, "og:title": context.get("title", ""),
+    tags = {"og:type": "article", "og:site_name": app.config.html_title, "og:title": context.get("title", ""),
             "og:description": words, "og:url": f"{base}{pagename}.html",
             "og:image": f"{base}_static/preview.png", "og:image:alt": PREVIEW_ALT,
             "twitter:card": "summary_large_image"}
