@@ -33,7 +33,7 @@ from mrilab.volumes import atomic_path, load_volume
 SIGMA = 0.1
 ISOTROPIC = (1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5, 6)
 ANISOTROPIC = ((3, 1, 1), (1, 1, 3), (1, 2, 4), (4, 1, 1), (5, 1, 1), (2, 2, 5))
-RECONSTRUCTED = ((2.5, 2.5, 2.5), (5, 5, 5), (3, 1.3, 1.3))
+RECONSTRUCTED = ((2.5, 2.5, 2.5), (5, 5, 5), (4, 2, 2))
 CELLS = ([("qtim_MRHead", (d,) * 3) for d in ISOTROPIC] + [("qtim_MRHead", size) for size in ANISOTROPIC]
          + [("qtim_MRBrainTumor2", (1.2, 0.9375, 0.9375))])
 READOUT = 12                                        # mm of the readout that are reconstructed
@@ -50,9 +50,9 @@ DIVERSITY = {
     "five, centre-heavy": dict(zip(SIZES, (1, 4, 16, 4, 1))),
     "3.2 mm": {3.2: 1},
 }
-SMALL = dict(widths=(16, 16, 32, 64, 80), steps=400, patch=32)
+SMALL = dict(widths=(16, 16, 32, 64, 80), steps=1500, patch=48)
 TESTED = (1.5, 2, 2.25, 2.5, 2.8, 3.2, 3.6, 4, 4.5, 5, 6)
-SEEDS = (0,)
+SEEDS = (0, 1)
 memory = Memory(RUNS / "resolutions", verbose=0)
 
 
