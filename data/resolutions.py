@@ -1,6 +1,6 @@
 """Voxel sizes that were not trained on, and how diverse training has to be.
 
-    python data/resolutions.py                  # all parts, into data/results/resolutions.json; 15 minutes on one core
+    python data/resolutions.py                  # all parts, into data/results/resolutions.json; half an hour on a core
     python data/resolutions.py diversity        # this part; the others in the file stay
 
 *unseen*: the shipped priors denoise the test head, sigma = 0.1, at voxel sizes between and beyond those of training,
@@ -105,7 +105,7 @@ def diversity(name, sizes, seed, small):
     train(list(people.values()), sizes, path, people=list(people), seed=seed, progress=False, **small)
     denoise = by_prior(load_prior(path))
     odds = [list(item) for item in sizes.items()] if isinstance(sizes, dict) else None
-    return dict(training=name, odds=odds, seed=seed, psnr={
+    return dict(training=name, odds=odds, seed=seed, **small, psnr={
         d: round(quality(denoise, planes_at(head, (d,) * 3), SIGMA), 3) for d in TESTED})
 
 
@@ -151,6 +151,6 @@ if __name__ == "__main__":
     for part in options.parts or PARTS:
         results[part] = PARTS[part](weights)
         results |= dict(hardware=hardware(), date=datetime.date.today().isoformat(), commit=commit(), weights=weights,
-                        volume="qtim_MRHead", sigma=SIGMA, acceleration=8, readout_mm=READOUT, small=SMALL)
+                        volume="qtim_MRHead", sigma=SIGMA, acceleration=8, readout_mm=READOUT)
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(results, indent=1) + "\n")
