@@ -276,7 +276,7 @@ report.stillsShown = await page.locator('.mri-still:visible').count();
 await page.addScriptTag({ path: axe });
 report.axe = await page.evaluate(async () => (await window.axe.run('.mri', { preload: false })).violations
   .flatMap(v => v.nodes.map(n => `${v.impact} ${v.id}: ${n.html.slice(0, 150)}`)));
-const first = page.locator('.mri').first().getByRole('slider').first();
+const first = page.locator('.mri input[type="range"]:enabled').first();
 await first.press('Home');
 report.outline = await first.evaluate(s => s.matches(':focus-visible') && getComputedStyle(s).outlineWidth);
 await page.close();
