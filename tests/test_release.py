@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pypdf import PdfReader, PdfWriter
+from pypdf.annotations import Link
 
 import mrilab
 
@@ -71,3 +73,24 @@ def test_manifest_holds_every_file(tmp_path):
     sums = dict(reversed(line.split(maxsplit=1)) for line in (ROOT / "_build/SHA256SUMS").read_text().splitlines())
     for name in ("LICENSE", "data/volumes/qtim_MRHead.h5"):
         assert sums[name] == hashlib.sha256((ROOT / name).read_bytes()).hexdigest()
+
+
+def test_pdf_joins_pages_with_bookmarks_and_inner_links(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    from pdf import join
+
+    for name, others in (("intro", ("chapter", "elsewhere")), ("chapter", ())):
+        printed = PdfWriter()
+        for _ in range(2):
+            printed.add_blank_page(100, 100)
+        for other in others:
+            printed.add_annotation(0, Link(rect=(0, 0, 9, 9), url=f"http://127.0.0.1:8000/{other}.html#place"))
+        printed.write(tmp_path / f"{name}.pdf")
+    titles = {"intro": "Introduction", "chapter": "Chapter"}
+    join(tmp_path, list(titles), titles, "http://127.0.0.1:8000/").write(tmp_path / "book.pdf")
+    book = PdfReader(tmp_path / "book.pdf")
+    assert [(mark.title, book.get_destination_page_number(mark)) for mark in book.outline] == [
+        ("Introduction", 0), ("Chapter", 2)]
+    inner, outer = (link.get_object()["/A"] for link in book.pages[0]["/Annots"])
+    assert inner["/S"] == "/GoTo" and book.get_page_number(inner["/D"][0].get_object()) == 2
+    assert outer["/S"] == "/URI"

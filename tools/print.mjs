@@ -18,7 +18,7 @@ for (const name of JSON.parse(readFileSync(0, 'utf8'))) {
     document.querySelectorAll('img[loading=lazy]').forEach(image => { image.loading = 'eager'; });
   });
   await page.pdf({
-    path: `${folder}/${name}.pdf`, format: 'A4', printBackground: true, outline: true, tagged: true,
+    path: `${folder}/${name}.pdf`, format: 'A4', printBackground: true, scale: 0.8, outline: true, tagged: true,
     margin: { top: '16mm', bottom: '16mm', left: '14mm', right: '14mm' },
   });
 }
