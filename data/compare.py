@@ -5,8 +5,9 @@
 The reduced form, for two CPU cores: eight coils, noise 0.01, a block about the middle of the readout. Every method gets
 fourteen trials (ten coarse, four fine about the best) for the fine scans, tuned at 1.5 mm and tested at 1 and 1.5 mm,
 and as many for the coarse ones, tuned at 3 mm and tested at 2 and 3 mm. The two representations in continuous space
-cost so much more that they are compared on a narrower block, at R = 8, with fewer steps; the voxel grid's rows
-on that block stand beside them. Results stay in `runs/compare`: an interrupted run goes on where it was, and `--parts`
+cost so much more that they are not tuned: they take the weight tuned for trilinear interpolation with the same prior,
+and six iterations, on a narrower block, at R = 8; the voxel grid's rows on that block stand beside them. Results
+stay in `runs/compare`: an interrupted run goes on where it was, and `--parts`
 chooses what to compute; the tables hold all that there is. For a GPU there are `sweeps/full.json` and its kin.
 """
 
@@ -27,7 +28,6 @@ SCANS = {"fine": dict(tuned=[1.5], tested=[1, 1.5]), "coarse": dict(tuned=[3], t
 PRIORS = ["fixed_1mm", "fixed_2mm", "diverse", "diverse_conditioned"]
 FIXED = PRIORS[:2]
 SOLVER = {"weight": [0.05, 2.0], "iterations": [6, 24]}
-FEW = {"weight": [0.05, 2.0], "iterations": [3, 12]}
 METHODS = {
     "grids": [
         {"method": "cg_sense", "tune": {"regularization": [0.0003, 0.1], "iterations": [5, 40]}},
@@ -37,11 +37,11 @@ METHODS = {
         {"method": "variational", "priors": ["operator_1mm", "operator_2mm"], "tune": SOLVER},
     ],
     "continuous": [
-        {"method": "variational", "priors": PRIORS[:3], "tune": SOLVER},
-        {"method": "variational", "representations": ["gaussian"], "priors": FIXED, "tune": FEW,
-         "settings": {"cg_iterations": 3, "representation_options": {"iterations": 30}}},
-        {"method": "variational", "representations": ["neural_field"], "priors": FIXED, "tune": FEW,
-         "settings": {"cg_iterations": 2,
+        {"method": "variational", "priors": PRIORS[:3]},
+        {"method": "variational", "representations": ["gaussian"], "priors": FIXED,
+         "settings": {"iterations": 6, "cg_iterations": 3, "representation_options": {"iterations": 30}}},
+        {"method": "variational", "representations": ["neural_field"], "priors": FIXED,
+         "settings": {"iterations": 6, "cg_iterations": 2,
                       "representation_options": {"width": 96, "iterations": 300, "batch": 2048, "steps": 2}}},
     ],
 }
@@ -57,16 +57,20 @@ PARTS = {                                                       # in this order:
 }
 
 
-def sweep(part, scans, tuned=None):
-    """The settings of one part for the fine or the coarse scans; to tune them, without ``tuned``."""
+def sweep(part, scans, best=None):
+    """The settings of one part for the fine or the coarse scans; without the tuned ones, those to tune."""
     family = part["family"]
-    given = dict(volumes=["colin27_ch2_slab"], voxel_sizes=SCANS[scans]["tuned"], accelerations=[8], seeds=[0],
-                 slabs=[[-6, 6] if family == "grids" else BLOCK[family]], methods=METHODS[family])
-    if tuned is not None:
-        given |= dict(volumes=part.get("volumes", ["qtim_MRHead"]), slabs=[BLOCK[family]],
-                      voxel_sizes=part.get("voxel_sizes", {}).get(scans, SCANS[scans]["tested"]),
-                      accelerations=part["accelerations"], seeds=part["seeds"], keep_slices=SLICE)
-    return check_sweep(given) | {"tuned": tuned}
+    if best is None:
+        return check_sweep(dict(volumes=["colin27_ch2_slab"], voxel_sizes=SCANS[scans]["tuned"], accelerations=[8],
+                                seeds=[0], slabs=[[-6, 6]], methods=METHODS[family]))
+    if family == "continuous":
+        for name, prior in itertools.product(("gaussian", "neural_field"), FIXED):
+            weight = best[f"variational-trilinear-{prior}"]["settings"]["weight"]
+            best = best | {f"variational-{name}-{prior}": {"settings": {"weight": weight}}}
+    voxel_sizes = part.get("voxel_sizes", {}).get(scans, SCANS[scans]["tested"])
+    return check_sweep(dict(volumes=part.get("volumes", ["qtim_MRHead"]), voxel_sizes=voxel_sizes,
+                            accelerations=part["accelerations"], seeds=part["seeds"], slabs=[BLOCK[family]],
+                            methods=METHODS[family], keep_slices=SLICE)) | {"tuned": best}
 
 
 def slices(row):
@@ -85,11 +89,11 @@ if __name__ == "__main__":
     tuned, rows = {}, []
     for (name, part), scans in itertools.product(PARTS.items(), SCANS):
         wanted = name in options.parts and scans in options.scans
-        kept = FOLDER / f"tuned_{part['family']}_{scans}.json"
+        kept = FOLDER / f"tuned_grids_{scans}.json"
         if wanted and not kept.exists():
-            tune(sweep(part, scans), FOLDER, out=kept, count=options.jobs)
+            tune(sweep(PARTS["grids"], scans), FOLDER, out=kept, count=options.jobs)
         if kept.exists():
-            found = tuned[f"{part['family']}, {scans}"] = json.loads(kept.read_text())
+            found = tuned[scans] = json.loads(kept.read_text())
             jobs = make_jobs(sweep(part, scans, found["best"]))
             if wanted:
                 run(jobs, FOLDER, count=options.jobs, keep_slices=SLICE)
