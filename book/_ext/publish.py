@@ -1,6 +1,8 @@
-"""Sphinx extension: what a search engine and a preview of a shared link need, from the pages themselves."""
+"""Sphinx extension: what a search engine and a preview of a shared link need, and the size of every figure."""
 
+import re
 import shutil
+import struct
 from html import escape
 from pathlib import Path
 from xml.sax.saxutils import escape as xml_escape
@@ -44,7 +46,26 @@ def write_sitemap(app, exception):
         f"{pages}\n</urlset>\n")
 
 
+def give_sizes(app, exception):
+    """Width and height of every figure, so that nothing moves when it arrives."""
+    if exception or app.builder.format != "html":
+        return
+
+    def sized(tag):
+        header = (Path(app.outdir) / tag[1]).read_bytes()[:24]
+        if "width=" in tag[0] or header[1:4] != b"PNG":
+            return tag[0]
+        return tag[0].replace("<img ", '<img width="{}" height="{}" '.format(*struct.unpack(">II", header[16:24])))
+
+    for page in Path(app.outdir).glob("*.html"):
+        before = page.read_text()
+        after = re.sub(r'<img [^>]*src="(_images/[^"]+)"[^>]*>', sized, before)
+        if after != before:
+            page.write_text(after)
+
+
 def setup(app):
     app.connect("html-page-context", add_tags)
     app.connect("build-finished", write_sitemap)
+    app.connect("build-finished", give_sizes)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -57,7 +57,7 @@ class Anchors(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.places, self.links, self.head = set(), [], {}
+        self.places, self.links, self.head, self.unsized = set(), [], {}, []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -65,6 +65,8 @@ class Anchors(HTMLParser):
         self.places |= {attributes[key] for key in ("id", "name") if key in attributes}
         if tag == "a" and "href" in attributes:
             self.links.append(attributes["href"])
+        if tag == "img" and "_images/" in attributes["src"] and not {"width", "height"} <= set(attributes):
+            self.unsized.append(attributes["src"])
         if tag == "meta" and "content" in attributes:
             self.head[attributes.get("property") or attributes.get("name")] = attributes["content"]
 
@@ -98,3 +100,8 @@ def test_page_tells_search_engines_and_previews(page):
     assert (HTML / "_static" / head["og:image"].rpartition("/")[2]).is_file()
     assert len(head.get("description", "")) <= 210
     assert f"/{page}</loc>" in (HTML / "sitemap.xml").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_figures_have_their_size(page):
+    assert parsed(HTML / page).unsized == []
