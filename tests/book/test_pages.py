@@ -105,3 +105,10 @@ def test_page_tells_search_engines_and_previews(page):
 @pytest.mark.parametrize("page", PAGES)
 def test_figures_have_their_size(page):
     assert parsed(HTML / page).unsized == []
+
+
+def test_every_term_is_linked_from_a_page():
+    terms = {place for place in parsed(HTML / "glossary.html").places if place.startswith("term-")}
+    linked = {unquote(urlsplit(link).fragment) for page in PAGES if page not in ("glossary.html", "genindex.html")
+              for link in parsed(HTML / page).links}
+    assert len(terms) > 40 and sorted(terms - linked) == []
