@@ -21,17 +21,23 @@ async function open(prepare) {
   page.on('pageerror', e => faults.push('page error: ' + String(e.stack).slice(0, 400)));
   page.on('console', m => { if (m.type() === 'error') faults.push('console error: ' + m.text().slice(0, 300)); });
   if (prepare) await page.addInitScript(prepare);
+  const meter = await context.newCDPSession(page);
+  await meter.send('Performance.enable', { timeDomain: 'threadTicks' });
+  const busy = async () => 1000 * (await meter.send('Performance.getMetrics')).metrics.find(m => m.name === 'TaskDuration').value;
   await page.goto(url, { waitUntil: 'load' });
+  const loaded = await busy();              // milliseconds of the page's own thread, whatever else the machine does
   const views = await page.locator('script[type="application/vnd.jupyter.widget-view+json"]').count();
-  return { page, faults, views };
+  return { page, faults, views, busy: async () => await busy() - loaded };
 }
 
-const { page, faults, views } = await open();
+const report = {};
+const { page, faults, views, busy } = await open();
 // the theme's floating button comes and goes above what a finger wants to reach
 await page.addStyleTag({ content: 'html { scroll-behavior: auto !important; } #pst-back-to-top { display: none !important; }' });
 await page.waitForFunction(n => document.querySelectorAll('.mri').length === n
   && [...document.querySelectorAll('.mri')].every(w => w.querySelector('canvas')?.image), views);
 const firstDraw = await page.evaluate(() => performance.now() - performance.getEntriesByType('navigation')[0].loadEventEnd);
+report.firstDraw = { clock: firstDraw, processor: await busy() };
 await page.waitForTimeout(300);
 
 // everything a widget shows: one number for each canvas, and the words of a table
@@ -114,7 +120,6 @@ async function everyControl(widget, passive) {
 }
 
 const find = text => page.locator(`.mri[aria-label*="${text}"]`);
-const report = {};
 
 // volumes: the picture itself, by pointer, wheel and keys
 const viewer = find('in three planes');
@@ -292,4 +297,4 @@ const plain = await open(() => { delete window.WebAssembly; });
 await plain.page.waitForFunction(n => document.querySelectorAll('.mri-error').length + document.querySelectorAll('.mri:has(canvas)').length === n, views);
 report.plain = { words: await plain.page.locator('.mri-error').allTextContents(), stills: await plain.page.locator('.mri-still img:visible').count() };
 await chrome.close();
-console.log(JSON.stringify({ ...report, firstDraw, views, moves, faults }));
+console.log(JSON.stringify({ ...report, views, moves, faults }));

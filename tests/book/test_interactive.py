@@ -218,7 +218,8 @@ def test_sizes_and_times(report, record_property, capsys):
     assert max(sizes.values()) < 1.5e6
     weight = {part: n for part, n in report["weight"].items() if n}                     # unknown of a file
     assert weight.get("html", 0) + weight.get("pictures", 0) < 4e6
-    times = {"first draw": report["firstDraw"], **dict(report["redraw"])}
+    first = report["firstDraw"]                 # on a busy machine the clock says more about its other work
+    times = {"first draw": first["clock"], "first draw, processor": first["processor"], **dict(report["redraw"])}
     times |= {"network": float(report["networkMs"])} if "networkMs" in report else {}
     measured = {"milliseconds": times, "bytes": sizes | weight}
     record_property("measured", measured)
