@@ -7,10 +7,13 @@ PSNR as in `denoise.py`, at voxel sizes and noise levels of the book, for each i
 the standard deviation of the difference over that of the noise on 2 mm. The noise is a function, so a solver that
 counts its standard deviation per pixel would call it `sigma` on both grids; its density, at which the operator
 looks, is that of white noise of twice `sigma` on 1 mm. The plain priors are told the one and the other.
-`seconds` is the time for a million pixels, by voxel size.
+`times` has the seconds for a million pixels, by voxel size; the file that ships lacks it, for the machine was busy.
+`reconstructions` has the PSNR of the solver with each operator and interpolation on the validation slab, at the voxel
+sizes where `compare.py` tunes, with the settings tuned there.
 """
 
 import datetime
+import itertools
 import json
 import time
 from pathlib import Path
@@ -21,9 +24,12 @@ from tqdm import tqdm
 
 from mrilab.datasets import fetch
 from mrilab.diffusion import load_prior, to_channels
+from mrilab.experiments import simulated
 from mrilab.fourier import resample
+from mrilab.metrics import psnr
 from mrilab.neural_operator import INTERPOLATIONS
 from mrilab.training import hardware
+from mrilab.variational import reconstruct
 from mrilab.volumes import atomic_path, load_volume
 
 RESULTS = Path(__file__).parent / "results"
@@ -57,6 +63,17 @@ def seconds(prior, voxel_size):
     return min(times) / slices[:, 0].numel() * 1e6
 
 
+def reconstructions():
+    """The solver with each operator and interpolation, R = 8, beside the diverse prior."""
+    tuned = json.loads((RESULTS / "tuned.json").read_text())
+    for (scans, d), name in itertools.product((("fine", 1.5), ("coarse", 3)), (*OPERATORS, "diverse")):
+        acquisition, truth = simulated("colin27_ch2_slab", d, 8, (-6, 6), 0, 8, 0.01)
+        options = tuned[scans]["best"][f"variational-{name}"]["settings"]
+        for _, interpolation, prior in settings({name: load_prior(name)}):
+            result = reconstruct(acquisition, prior, progress=False, **options)
+            yield dict(prior=name, interpolation=interpolation, voxel_size=d, psnr=round(psnr(result.image, truth), 3))
+
+
 if __name__ == "__main__":
     slab = load_volume("colin27_ch2_slab")
     planes = {d: list(slices_of(slab, d, count=6)) for d in VOXEL_SIZES}
@@ -79,4 +96,5 @@ if __name__ == "__main__":
     with atomic_path(RESULTS / "operator.json") as temporary:
         temporary.write_text(json.dumps(dict(
             hardware=hardware(), date=datetime.date.today().isoformat(), volume="colin27_ch2_slab", weights=weights,
-            rows=rows, samplings=samplings, times=times), indent=1) + "\n")
+            rows=rows, samplings=samplings, times=times,
+            reconstructions=list(reconstructions())), indent=1) + "\n")
