@@ -20,8 +20,20 @@ def glossary():
     """Each term with the pattern that finds it in a text, the longest first."""
     entries = GLOSSARY.read_text().partition("```{glossary}")[2]
     terms = re.findall(r"^(\S.*)$", entries.partition("\n```")[0], re.M)
-    return {term: re.compile(rf"(?<![\w-]){re.escape(term)}s?(?![\w-])", re.I if term.islower() else 0)
+    return {term: re.compile(rf"(?<![\w-]){spelled(term)}(?![\w-])", re.I if term.islower() else 0)
             for term in sorted(terms, key=len, reverse=True)}
+
+
+def spelled(term):
+    """One term or several, also across the end of a line.
+
+    Examples
+    --------
+    >>> [bool(re.fullmatch(spelled("coil density"), text)) for text in ("coil density", "coil\\ndensities", "coil")]
+    [True, True, False]
+    """
+    stem, plural = (term[:-1], "(?:y|ies)") if term.endswith("y") else (term, "s?")
+    return r"\s+".join(re.escape(word) for word in stem.split()) + plural
 
 
 class FirstUse(SphinxTransform):
@@ -34,9 +46,10 @@ class FirstUse(SphinxTransform):
                   if node["reftype"] == "term"}
         waiting = {term: pattern for term, pattern in glossary().items() if term.lower() not in linked}
         for text in list(self.document.findall(nodes.Text)):
-            if isinstance(text.parent, nodes.paragraph) and isinstance(text.parent.parent, TEXT):
+            paragraph = text.parent.parent if isinstance(text.parent, nodes.emphasis) else text.parent
+            if isinstance(paragraph, nodes.paragraph) and isinstance(paragraph.parent, TEXT):
                 pieces = self.linked(text.astext(), waiting)
-                if len(pieces) > 1:
+                if any(isinstance(piece, addnodes.pending_xref) for piece in pieces):
                     text.parent.replace(text, pieces)
 
     def linked(self, text, waiting):
