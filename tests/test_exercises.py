@@ -14,9 +14,6 @@ sys.path.insert(0, str(ROOT / "tools"))
 from exercises import exercises, stub, student  # noqa: E402
 
 CHAPTERS = {path.stem: nbformat.read(path, as_version=4) for path in sorted((ROOT / "book").glob("[0-9]*.ipynb"))}
-# Chapters whose coding exercise has no tagged solution and check yet.
-WITHOUT_CHECK = {"10_comparison", "11_limits"}
-WITH_CHECK = sorted(set(CHAPTERS) - WITHOUT_CHECK)
 
 
 def tagged(cells, tag):
@@ -48,12 +45,12 @@ def test_three_kinds_each_with_a_solution(chapter):
     assert kinds == {"Predict", "Code", "Extend"}
 
 
-@pytest.mark.parametrize("chapter", WITH_CHECK)
+@pytest.mark.parametrize("chapter", sorted(CHAPTERS))
 def test_coding_exercise_has_a_check(chapter):
     assert list(pairs(chapter))
 
 
-@pytest.mark.parametrize("chapter", WITH_CHECK)
+@pytest.mark.parametrize("chapter", sorted(CHAPTERS))
 def test_stub_has_the_signature_of_the_solution(chapter):
     def signatures(source):
         return {node.name: (ast.dump(node.args), ast.get_docstring(node)) for node in ast.parse(source).body
@@ -80,7 +77,7 @@ def test_student_form_is_whole_and_holds_no_solution(chapter):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chapter", WITH_CHECK)
+@pytest.mark.parametrize("chapter", sorted(CHAPTERS))
 def test_check_fails_on_the_stub_and_passes_on_the_solution(chapter, monkeypatch, tmp_path):
     """With the statements of the chapter that the two depend on, and no others."""
     (tmp_path / "data").symlink_to(ROOT / "data")
