@@ -75,13 +75,16 @@ def test_shipped_prior_denoises_the_test_head(name):
     """Far from noise removal by chance: less than half of the noise is left, at each level."""
     from mrilab.volumes import load_volume
 
-    head = load_volume("qtim_MRHead").data[40:48] / 134
+    prior = load_prior(name)
+    # an operator on smaller pixels keeps what lies beyond its frequencies: it is held to this at its own voxel size
+    size = (1, 1, 1.3) if type(prior) is Prior else (prior.voxel_sizes[0],) * 3
+    data = load_volume("qtim_MRHead").resample(size).data
+    head = data[len(data) // 2 - 8:][:8] / 134
     generator = torch.Generator().manual_seed(0)
     clean = to_channels(head * torch.exp(torch.tensor(0.7j)))
-    prior = load_prior(name)
     for sigma in (0.05, 0.1, 0.2):
         noise = sigma * torch.randn(clean.shape, generator=generator)
-        assert (prior.denoise(clean + noise, sigma, (1, 1.3)) - clean).std() < 0.5 * sigma
+        assert (prior.denoise(clean + noise, sigma, size[1:]) - clean).std() < 0.5 * sigma
 
 
 def test_batches_do_not_change_the_result():
