@@ -29,6 +29,7 @@ row = dict(method="a", voxel_size=2, acceleration=4, psnr=20.0, ssim=0.5, image=
          "widgets.ComparisonDashboard([row])", "widgets.IterationPlayer({'a': [0.9 * image]}, (1, 1), image)",
          "widgets.KSpaceLab(image, (1, 1))", "widgets.NetworkLab(image, (1, 1))",
          "widgets.NoiseLab(volume, {'diverse': load_prior('diverse')}, (3,), (0.1,))",
+         "widgets.ReaderStudy([dict(case='a', voxel_size=(1, 1), truth=image, images={'b': image, 'c': 0.9 * image})])",
          "widgets.VolumeViewer({'a': volume.data}, (3, 3, 3))"]
 
 
