@@ -186,7 +186,8 @@ if (await board.count()) {
   const cells = board.locator('td button:enabled');
   await board.screenshot({ path: `${shots}-comparison.png` });
   await everyControl(board, ['A', 'B']);
-  for (const [side, n] of [['A', 1], ['B', 4]]) {
+  const columns = await board.locator('tbody tr').first().locator('button:enabled').count();
+  for (const [side, n] of [['A', 1], ['B', 1 + columns]]) {        // one below the other: the same data
     await press(board.getByRole('radio', { name: side, exact: true }));
     await act(board, `cell for ${side}`, how, () => press(cells.nth(n)));
     await act(board, `cell for ${side}`, 'keyboard', async () => { await cells.nth(n).press('ArrowDown'); await page.keyboard.press('Enter'); });
