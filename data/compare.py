@@ -7,8 +7,8 @@ fourteen trials (ten coarse, four fine about the best) for the fine scans, tuned
 and as many for the coarse ones, tuned at 3 mm and tested at 2 and 3 mm. The two representations in continuous space
 cost so much more that they are not tuned: they take the weight tuned for trilinear interpolation with the same prior,
 and six iterations, on a narrower block, at R = 8; the voxel grid's rows on that block stand beside them. Results
-stay in `runs/compare`: an interrupted run goes on where it was, and `--parts`
-chooses what to compute; the tables hold all that there is. For a GPU there are `sweeps/full.json` and its kin.
+stay in `runs/compare`: an interrupted run goes on where it was, and `--parts` chooses what to compute; the tables hold
+all that there is. For a GPU there are `sweeps/full.json` and its kin.
 """
 
 import argparse
@@ -94,7 +94,7 @@ if __name__ == "__main__":
     for (name, part), scans in itertools.product(PARTS.items(), SCANS):
         wanted = name in options.parts and scans in options.scans
         kept = FOLDER / f"tuned_grids_{scans}.json"
-        if wanted and not kept.exists():
+        if wanted:                  # trials that are there are not computed again; new weights ask for new ones
             tune(sweep(PARTS["grids"], scans), FOLDER, out=kept, count=options.jobs)
         if kept.exists():
             found = tuned[scans] = json.loads(kept.read_text())

@@ -45,12 +45,12 @@ def test_three_kinds_each_with_a_solution(chapter):
     assert kinds == {"Predict", "Code", "Extend"}
 
 
-@pytest.mark.parametrize("chapter", sorted(CHAPTERS))
+@pytest.mark.parametrize("chapter", CHAPTERS)
 def test_coding_exercise_has_a_check(chapter):
     assert list(pairs(chapter))
 
 
-@pytest.mark.parametrize("chapter", sorted(CHAPTERS))
+@pytest.mark.parametrize("chapter", CHAPTERS)
 def test_stub_has_the_signature_of_the_solution(chapter):
     def signatures(source):
         return {node.name: (ast.dump(node.args), ast.get_docstring(node)) for node in ast.parse(source).body
@@ -77,7 +77,7 @@ def test_student_form_is_whole_and_holds_no_solution(chapter):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chapter", sorted(CHAPTERS))
+@pytest.mark.parametrize("chapter", CHAPTERS)
 def test_check_fails_on_the_stub_and_passes_on_the_solution(chapter, monkeypatch, tmp_path):
     """With the statements of the chapter that the two depend on, and no others."""
     (tmp_path / "data").symlink_to(ROOT / "data")
