@@ -49,11 +49,22 @@ const pixels = widget => widget.evaluate(w => [...w.querySelectorAll('canvas')].
 }).join() + w.querySelector('table')?.textContent);
 const moves = [];
 
+// what is shown once nothing more happens: a late layout or an earlier control must not pass for this one's effect
+async function settled(widget) {
+  let last, shown = await pixels(widget);
+  for (let i = 0; i < 40 && shown !== last; i++) {
+    last = shown;
+    await page.waitForTimeout(60);
+    shown = await pixels(widget);
+  }
+  return shown;
+}
+
 async function act(widget, control, how, action) {
-  const before = await pixels(widget);
+  const before = await settled(widget);
   await action();
   let changed = false;
-  for (let i = 0; i < 40 && !changed; i++) {
+  for (let i = 0; i < 100 && !changed; i++) {
     changed = await pixels(widget) !== before;
     if (!changed) await page.waitForTimeout(50);
   }
