@@ -215,6 +215,17 @@ class Heads(torch.utils.data.Dataset):
     ------
     ValueError
         For no volume, a range or table that is none, or a volume that does not fill a patch in any plane.
+
+    Examples
+    --------
+    Of head 5, three patches, each with its voxel size in the plane; asked again, the same:
+
+    >>> heads = Heads([Volume(torch.ones(24, 24, 24), (8, 8, 8))], (8, 16), patch=16, patches=3)
+    >>> number, patches, sizes = heads[5]
+    >>> number, patches.shape, sizes.shape
+    (5, torch.Size([3, 2, 16, 16]), torch.Size([3, 2]))
+    >>> torch.equal(patches, heads[5][1])
+    True
     """
 
     def __init__(self, volumes, voxel_sizes, patch, patches, seed=0, dims=2):

@@ -112,7 +112,15 @@ def sha256(path):
 
 
 def cache():
-    """Folder of downloaded files: ``MRILAB_CACHE``, or the system's place for caches."""
+    """Folder of downloaded files: ``MRILAB_CACHE``, or the system's place for caches.
+
+    Examples
+    --------
+    >>> from unittest.mock import patch
+    >>> with patch.dict(os.environ, MRILAB_CACHE="scratch"):
+    ...     print(cache())
+    scratch
+    """
     import pooch
 
     return Path(os.environ.get("MRILAB_CACHE") or pooch.os_cache("mrilab"))
@@ -162,7 +170,7 @@ def _obtain(file, expected):
 
         # pooch compares a cached file with the hash too, and replaces it when they differ
         return Path(pooch.retrieve(f"{address.rstrip('/')}/{file}", f"sha256:{expected}", fname=path.name,
-                                   path=cache() / path.parent.name, downloader=resumed))
+                                   path=cache() / path.parent.name, downloader=_resumed))
     _verify(path, expected, "restore the file")
     return path
 
@@ -186,7 +194,7 @@ def _fetch_external(entry):
         for url in entry.urls:
             try:
                 pooch.retrieve(url, expected and f"sha256:{expected}", fname=path.name, path=path.parent,
-                               downloader=functools.partial(resumed, part=path.with_name(path.name + ".part"),
+                               downloader=functools.partial(_resumed, part=path.with_name(path.name + ".part"),
                                                             begins=MAGIC.get(entry.format, b""), size=entry.bytes))
                 break
             except (OSError, ValueError) as error:
@@ -207,7 +215,7 @@ def _fetch_external(entry):
     return path
 
 
-def resumed(url, output_file, pooch=None, part=None, begins=b"", size=0):
+def _resumed(url, output_file, pooch=None, part=None, begins=b"", size=0):
     """Download with patience, as a downloader of pooch: pauses that grow, going on where a connection broke.
 
     Parameters
@@ -313,6 +321,16 @@ def extract(archive, folder, ratio=200):
     ------
     ValueError
         Not an archive; a member with an absolute path, ``..`` or a drive, a link or a device; a bomb.
+
+    Examples
+    --------
+    >>> import tempfile, zipfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with zipfile.ZipFile(f"{folder}/scans.zip", "w") as archive:
+    ...         archive.writestr("head/a.h5", b"k-space")
+    ...     path, = extract(f"{folder}/scans.zip", f"{folder}/scans")
+    ...     path.relative_to(folder).as_posix(), path.read_bytes()
+    ('scans/head/a.h5', b'k-space')
     """
     import tarfile
     import zipfile

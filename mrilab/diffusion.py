@@ -172,7 +172,15 @@ def ddpm_sigma(t, steps=1000):
 
 
 def bf16(device):
-    """Whether bfloat16 is the faster arithmetic on this device (AVX-512 BF16 or AMX; Ampere or later)."""
+    """Whether bfloat16 is the faster arithmetic on this device (AVX-512 BF16 or AMX; Ampere or later).
+
+    Examples
+    --------
+    Neither a processor nor an NVIDIA card, so float32 it is:
+
+    >>> bf16("mps")
+    False
+    """
     if torch.device(device).type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.device(device).type == "cpu" and torch.cpu._is_avx512_bf16_supported()

@@ -224,7 +224,16 @@ def readout_part(kspace, start, stop):
 
 
 def needs_voxel_size(voxel_size, what):
-    """The voxel size, or the error that asks for it."""
+    """The voxel size, or the error that asks for it.
+
+    Examples
+    --------
+    >>> needs_voxel_size((3, 1, 1), "a BART file")
+    (3, 1, 1)
+    >>> needs_voxel_size(None, "a BART file")
+    Traceback (most recent call last):
+    ValueError: voxel_size: found none in a BART file, expected (dz, dy, dx) in mm from you (--voxel-size)
+    """
     if voxel_size is None:
         raise ValueError(f"voxel_size: found none in {what}, expected (dz, dy, dx) in mm from you (--voxel-size)")
     return voxel_size

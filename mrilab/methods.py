@@ -93,6 +93,13 @@ def check_settings(method, function, representation, settings):
     """ValueError for a setting or a representation that a method does not have.
 
     A method that takes any (``**settings``) checks them itself.
+
+    Examples
+    --------
+    >>> check_settings("cg_sense", find("cg_sense"), "voxel", {"iterations": 4})
+    >>> check_settings("cg_sense", find("cg_sense"), "voxel", {"steps": 4})
+    Traceback (most recent call last):
+    ValueError: cg_sense: found the setting 'steps', expected regularization or iterations or tolerance
     """
     parameters = list(inspect.signature(function).parameters.values())[1:]
     own = [p.name for p in parameters if p.name not in (*COMMON, "callback")]

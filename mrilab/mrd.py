@@ -22,7 +22,7 @@ NO_IMAGE = sum(1 << (n - 1) for n in (23, 24, 25, 26, 27, 28, 29))     # navigat
 LINES = 256             # read together
 
 
-def read_header(xml):
+def _read_header(xml):
     """Grid and fields of view of the first encoding.
 
     Returns
@@ -76,6 +76,28 @@ def open_fastmri(path, voxel_size=None):
 
     The slices are separate 2D measurements. A Fourier transform across them makes them a 3D scan that is fully
     sampled in kz; noise and misfit keep their meaning, as the transform is orthonormal.
+
+    Parameters
+    ----------
+    path : Path
+    voxel_size : tuple of float, optional
+        ``(dz, dy, dx)`` in mm, for a file without ``ismrmrd_header``.
+
+    Returns
+    -------
+    Scan
+
+    Examples
+    --------
+    Two slices, four coils, eight positions of the readout on each of six lines:
+
+    >>> import h5py, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with h5py.File(f"{folder}/a.h5", "w") as file:
+    ...         file["kspace"] = np.ones((2, 4, 8, 6), np.complex64)
+    ...     scan = open_fastmri(Path(f"{folder}/a.h5"), voxel_size=(5, 1, 1))
+    ...     scan.coils, scan.shape, scan.read().shape
+    (4, (2, 6, 8), torch.Size([4, 2, 6, 8]))
     """
     with _hdf5.opened(path) as file:
         kspace = _hdf5.numbers(file, "kspace")
@@ -84,7 +106,7 @@ def open_fastmri(path, voxel_size=None):
                              "coils, x, y)")
         single = kspace.ndim == 3
         slices, coils, size, lines = (kspace.shape[0], 1, *kspace.shape[1:]) if single else kspace.shape
-        head = read_header(_hdf5.text(file, "ismrmrd_header")) if "ismrmrd_header" in _hdf5.names(file) else None
+        head = _read_header(_hdf5.text(file, "ismrmrd_header")) if "ismrmrd_header" in _hdf5.names(file) else None
         if "mask" in _hdf5.names(file):
             mask = torch.from_numpy(_hdf5.numbers(file, "mask")[()].reshape(-1) != 0)
             if len(mask) != lines:
@@ -141,7 +163,7 @@ def open_ismrmrd(path, voxel_size=None):
     """
     with _hdf5.opened(path) as file:
         group = _group_of_ismrmrd(file)
-        head = read_header(_hdf5.text(file[group], "xml"))
+        head = _read_header(_hdf5.text(file[group], "xml"))
         if head["trajectory"] != "cartesian":
             raise ValueError(f"trajectory: found {head['trajectory']!r}, expected 'cartesian'")
         data = _hdf5.dataset(file[group], "data")
@@ -342,6 +364,16 @@ def read_ahead_maps(path, start=0, stop=None):
     -------
     Tensor
         complex64 ``(coils, z, y, stop - start)``.
+
+    Examples
+    --------
+    >>> import h5py, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with h5py.File(f"{folder}/a.h5", "w") as file:
+    ...         file["0real"], file["1imag"] = np.ones((2, 3, 4, 5)), np.full((2, 3, 4, 5), 0.5)
+    ...     maps = read_ahead_maps(f"{folder}/a.h5", 1, 3)
+    >>> maps.shape, maps[0, 0, 0, 0]
+    (torch.Size([2, 3, 4, 2]), tensor(1.+0.5000j))
     """
     with _hdf5.named(path), _hdf5.opened(path) as file:
         real, imag = _hdf5.numbers(file, "0real"), _hdf5.numbers(file, "1imag")

@@ -152,8 +152,8 @@ def random_field(shape, voxel_size, length, generator=None):
     return low_pass(white, voxel_size, length)
 
 
-class KernelBlock(nn.Module):
-    """The U-Net's residual block (:class:`mrilab.unet.Block`) with kernels in mm."""
+class _KernelBlock(nn.Module):
+    """The U-Net's residual block (``mrilab.unet``) with kernels in mm."""
 
     def __init__(self, channels, embedding):
         super().__init__()
@@ -170,7 +170,34 @@ class KernelBlock(nn.Module):
 
 
 def convolve(x, layer, matrices=None):
-    """A layer's kernel, interpolated by one matrix of :func:`taps` for each axis, on a slice with zeros around."""
+    """A layer's kernel, interpolated by one matrix of :func:`taps` for each axis, on a slice with zeros around.
+
+    Parameters
+    ----------
+    x : Tensor
+        float32 ``(slices, channels, height, width)``.
+    layer : torch.nn.Conv2d
+        With a kernel of ``SIZE x SIZE``.
+    matrices : pair of Tensor, optional
+        For height and width; without them the kernel is used as it is.
+
+    Returns
+    -------
+    Tensor
+        float32 ``(slices, new channels, height, width)``.
+
+    Examples
+    --------
+    A kernel that averages over five pixels of 1 mm, and over as much on pixels of 2 mm; constants pass both:
+
+    >>> layer = nn.Conv2d(1, 1, SIZE, bias=False).requires_grad_(False)
+    >>> layer.weight.fill_(1 / 25)
+    Parameter ...
+    >>> x = torch.ones(1, 1, 7, 7)
+    >>> convolve(x, layer)[0, 0, 3], convolve(x, layer, [taps(2.0)] * 2)[0, 0, 3]
+    (tensor([0.6000, 0.8000, 1.0000, 1.0000, 1.0000, 0.8000, 0.6000]),
+     tensor([0.7000, 1.0000, 1.0000, 1.0000, 1.0000, 1.0000, 0.7000]))
+    """
     weight = layer.weight
     if matrices is not None:
         weight = matrices[0] @ weight.float() @ matrices[1].T
@@ -202,8 +229,8 @@ class NeuralOperator(nn.Module):
         self.inner = UNet(widths[1:], channels=width)
         embedding = 4 * widths[1]
         self.first = nn.Conv2d(2, width, SIZE)
-        self.down = KernelBlock(width, embedding)
-        self.up = KernelBlock(width, embedding)
+        self.down = _KernelBlock(width, embedding)
+        self.up = _KernelBlock(width, embedding)
         self.last = nn.Conv2d(width, 2, SIZE)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
@@ -289,6 +316,28 @@ class OperatorPrior(Prior):
 
 
 def beyond(x, sigma, share):
-    """What a slice has beyond the prior's frequencies, shrunk: ``share`` of all frequencies are the prior's."""
+    """What a slice has beyond the prior's frequencies, shrunk: ``share`` of all frequencies are the prior's.
+
+    Parameters
+    ----------
+    x : Tensor
+        float32 ``(slices, 2, height, width)``, that part of the slices alone.
+    sigma : float or Tensor
+        Noise level, one or ``(slices, 1, 1, 1)``.
+    share : float
+
+    Returns
+    -------
+    Tensor
+        Same shape: ``x`` times one number for each slice, between 0 and 1.
+
+    Examples
+    --------
+    A quarter of the frequencies is beyond. Noise of level 1 leaves an energy of 2 in these 8 numbers; an energy of 2
+    may be that noise, one of 8 is so in a quarter, one of 32 in a sixteenth:
+
+    >>> [beyond(torch.full((1, 2, 2, 2), a), 1.0, 0.75).mean().item() / a for a in (0.5, 1.0, 2.0)]
+    [0.0, 0.75, 0.9375]
+    """
     noise = (1 - share) * sigma**2 * x[0].numel()
     return (1 - noise / x.square().sum(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)).clamp(min=0) * x

@@ -196,7 +196,14 @@ def iscs(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3.0, 0.01),
 
 
 def white_noise(shape, generator):
-    """Complex noise of variance 1 in the real and the imaginary part each, complex64."""
+    """Complex noise of variance 1 in the real and the imaginary part each, complex64.
+
+    Examples
+    --------
+    >>> noise = white_noise((20, 30, 40), torch.Generator().manual_seed(0))
+    >>> noise.shape, [round(part.var().item(), 1) for part in (noise.real, noise.imag)]
+    (torch.Size([20, 30, 40]), [1.0, 1.0])
+    """
     return torch.view_as_complex(torch.randn(*shape, 2, generator=generator))
 
 

@@ -79,7 +79,7 @@ class Problem:
         self.noise = max(noise / self.scale, 1e-4)
         self.samples = int(acquisition.mask.sum()) * len(acquisition.maps) * acquisition.kspace.shape[-1]
         self.noise_misfit = self.noise * (2 * self.samples / self.energy) ** 0.5
-        warn_of_voxel_size(prior, prior_voxel_size or self.voxel_size)
+        _warn_of_voxel_size(prior, prior_voxel_size or self.voxel_size)
 
     def data_step(self, target, rho, x, iterations):
         """``min |A x - y|^2 + rho |x - target|^2`` by conjugate gradients from ``x``."""
@@ -111,7 +111,7 @@ class Problem:
                               time.perf_counter() - self.begin, misfit)
 
 
-def warn_of_voxel_size(prior, voxel_size):
+def _warn_of_voxel_size(prior, voxel_size):
     """Warn when slices of a volume have voxel sizes (mm) outside those a prior was trained on, by more than 5 %."""
     low, high = prior.voxel_sizes
     if not low / 1.05 <= min(voxel_size) <= max(voxel_size) <= high * 1.05:

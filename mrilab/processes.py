@@ -39,7 +39,13 @@ def join(device="cpu"):
 
 
 def leave():
-    """Wait for the others and part."""
+    """Wait for the others and part.
+
+    Examples
+    --------
+    >>> rank, ranks, device = join()
+    >>> leave()                             # alone: at once
+    """
     if distributed.is_available() and distributed.is_initialized():
         distributed.barrier()
         distributed.destroy_process_group()

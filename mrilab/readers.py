@@ -31,6 +31,13 @@ class Preferences:
     readers : list of dict
         For each reader: ``reader``, ``answers``, ``left``, the share of answers for the left picture (one half if the
         side plays no role), and the median ``seconds`` of an answer.
+
+    Examples
+    --------
+    >>> pair = dict(first="new", second="old", share=0.75, answers=40, low=0.6, high=0.87)
+    >>> print(Preferences([pair], readers=[dict(reader="a", answers=40, left=0.5, seconds=3.0)]))
+    1 reader
+    new preferred to old: 75% of 40 answers [60%, 87%]
     """
 
     pairs: list

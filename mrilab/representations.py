@@ -148,6 +148,14 @@ class Grid(torch.nn.Module):
         ``"nearest"``, ``"trilinear"`` or ``"fourier"``.
     antialias : bool
         As in :func:`interpolation`.
+
+    Examples
+    --------
+    Data with voxels of 2 mm; a prior for 1 mm along z, 2 mm along y and 4 mm along x:
+
+    >>> grid = Grid(torch.ones(4, 4, 4, dtype=torch.complex64), (2, 2, 2), (1, 2, 4), "trilinear")
+    >>> tuple(grid.samples.shape), tuple(grid.image().shape), tuple(grid.prior_image().shape)
+    ((8, 4, 4, 2), (4, 4, 4), (8, 4, 2))
     """
 
     def __init__(self, start, voxel_size, prior_voxel_size, kind, antialias=True):
@@ -201,7 +209,7 @@ def _along_axes(matrices, x):
     return x
 
 
-class Field(torch.nn.Module):
+class _Field(torch.nn.Module):
     """What the two representations without samples share: an image in continuous space, fitted by Adam.
 
     A subclass says what its value is on a grid (``evaluate``) and has an ``optimizer``.
@@ -250,7 +258,7 @@ class Field(torch.nn.Module):
             schedule.step()
 
 
-class Gaussians(Field):
+class Gaussians(_Field):
     """A mixture of 3D Gaussians with complex amplitudes: ``x(r) = sum_i a_i exp(-|S_i^-1 R_i^T (r - m_i)|^2 / 2)``.
 
     Positions ``m``, scales ``S`` (three standard deviations), rotations ``R`` and amplitudes ``a`` are all learned. A
@@ -275,6 +283,14 @@ class Gaussians(Field):
         Pairs in a block.
     seed : int
         Of the positions, drawn where the start image is bright or has edges.
+
+    Examples
+    --------
+    >>> start = torch.zeros(6, 6, 6, dtype=torch.complex64)
+    >>> start[2:4, 2:4, 2:4] = 1
+    >>> x = Gaussians(start, (2, 2, 2), (1, 1, 1), count=20, iterations=50)
+    >>> x.prior_image().shape, ((x.image() - start).norm() < 0.1 * start.norm()).item()
+    (torch.Size([12, 12, 12]), True)
     """
 
     def __init__(self, start, voxel_size, prior_voxel_size, count=None, iterations=100, learning_rate=0.02, steps=2,
@@ -435,7 +451,7 @@ class _Splat(torch.autograd.Function):
             start += count
 
 
-class NeuralField(Field):
+class NeuralField(_Field):
     """A network that takes a position to the value there: Fourier features, five hidden layers, a complex number.
 
     Without the features, sines and cosines of random frequencies, a network of positions learns smooth images only
@@ -460,6 +476,16 @@ class NeuralField(Field):
         Positions in a block; the backward pass computes a block again, so activations of one block at a time are kept.
     seed : int
         Of the weights and frequencies.
+
+    Examples
+    --------
+    >>> start = torch.zeros(6, 6, 6, dtype=torch.complex64)
+    >>> start[2:4, 2:4, 2:4] = 1
+    >>> x = NeuralField(start, (2, 2, 2), (1, 1, 1), width=32, bandwidth=0.5, iterations=100, batch=216)
+    >>> x.prior_image().shape, ((x.image() - start).norm() < 0.1 * start.norm()).item()
+    (torch.Size([12, 12, 12]), True)
+    >>> x.values(torch.tensor([[0.0, 0.0, 0.0], [0.25, 0.0, 0.0]])).shape      # in mm: anywhere
+    torch.Size([2])
     """
 
     def __init__(self, start, voxel_size, prior_voxel_size, width=450, bandwidth=0.1, iterations=300,

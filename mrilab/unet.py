@@ -11,17 +11,17 @@ from torch import nn
 from torch.nn.functional import interpolate, pad, silu
 
 
-def convolution(dims):
+def _convolution(dims):
     """The convolution layer of slices (``dims`` 2) or volumes (3)."""
     return nn.Conv2d if dims == 2 else nn.Conv3d
 
 
-class Block(nn.Module):
+class _Block(nn.Module):
     """Residual block of two convolutions over 3 pixels, scaled and shifted by the noise level's embedding."""
 
     def __init__(self, channels, out_channels, embedding, dims=2):
         super().__init__()
-        conv = convolution(dims)
+        conv = _convolution(dims)
         self.conv1 = conv(channels, out_channels, 3, padding=1)
         self.conv2 = conv(out_channels, out_channels, 3, padding=1)
         self.modulate = nn.Linear(embedding, 2 * out_channels)
@@ -64,18 +64,18 @@ class UNet(nn.Module):
 
     def __init__(self, widths=(32, 32, 64, 128, 128), conditions=1, channels=2, dims=2):
         super().__init__()
-        conv = convolution(dims)
+        conv = _convolution(dims)
         self.widths = tuple(widths)
         embedding = 4 * widths[0]
         self.register_buffer("frequencies", 2.0 ** torch.linspace(-2, 3, 16))
         self.embed = nn.Sequential(nn.Linear(32 * conditions, embedding), nn.SiLU(),
                                    nn.Linear(embedding, embedding), nn.SiLU())
         self.first = conv(channels, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(Block(w, w, embedding, dims) for w in widths)
+        self.down = nn.ModuleList(_Block(w, w, embedding, dims) for w in widths)
         self.shrink = nn.ModuleList(conv(a, b, 2, stride=2) for a, b in zip(widths, widths[1:]))
-        self.middle = Block(widths[-1], widths[-1], embedding, dims)
+        self.middle = _Block(widths[-1], widths[-1], embedding, dims)
         self.grow = nn.ModuleList(conv(b, a, 1) for a, b in zip(widths, widths[1:]))
-        self.up = nn.ModuleList(Block(w, w, embedding, dims) for w in widths)
+        self.up = nn.ModuleList(_Block(w, w, embedding, dims) for w in widths)
         self.last = conv(widths[0], channels, 3, padding=1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)

@@ -144,6 +144,17 @@ def score_matching_gradient(x, prior, sigma, voxel_size, planes=tuple(PLANES), f
     -------
     Tensor, float, int
         complex64 ``(z, y, x)``, derivatives by real and imaginary part; the estimate of ``R``; slices evaluated.
+
+    Examples
+    --------
+    Every slice of two planes:
+
+    >>> from mrilab.diffusion import load_prior
+    >>> x = torch.zeros(8, 12, 16, dtype=torch.complex64)
+    >>> gradient, value, evaluations = score_matching_gradient(
+    ...     x, load_prior("diverse"), lambda: 0.1, (2, 2, 2), planes=("axial", "sagittal"))
+    >>> gradient.shape, evaluations
+    (torch.Size([8, 12, 16]), 24)
     """
     gradient, value, evaluations = torch.zeros_like(x), 0.0, 0
     for plane in planes:

@@ -218,7 +218,19 @@ def moved_affine(info, start):
 
 
 def check_maps_and_mask(maps, mask):
-    """Return maps as complex64 ``(coils, z, y, x)`` and the mask as bool ``(z, y)``, or raise ValueError."""
+    """Return maps as complex64 ``(coils, z, y, x)`` and the mask as bool ``(z, y)``, or raise ValueError.
+
+    Examples
+    --------
+    A mask of every other line along y, the same for all z:
+
+    >>> maps, mask = check_maps_and_mask(torch.ones(2, 3, 4, 5), [[1, 0, 1, 0]])
+    >>> maps.dtype, mask.shape, mask[0]
+    (torch.complex64, torch.Size([3, 4]), tensor([ True, False,  True, False]))
+    >>> check_maps_and_mask(torch.ones(2, 3, 4, 5), torch.ones(3, 5))
+    Traceback (most recent call last):
+    ValueError: mask: found shape (3, 5), expected (3, 4), the (z, y) of maps (2, 3, 4, 5)
+    """
     maps = check_array(maps, "maps", 4, "(coils, z, y, x)").to(torch.complex64)
     mask = check_array(mask, "mask", 2, "(z, y) over (kz, ky)").to(torch.float32)
     if not ((mask == 0) | (mask == 1)).all():
