@@ -32,7 +32,36 @@ NUMBERS = ("voxel_size", "acceleration", "slab", "seed", "coils", "noise", "sett
 
 @functools.lru_cache(maxsize=1)     # the jobs of all methods on the same data follow each other
 def simulated(volume, voxel_size, acceleration, slab, seed, coils, noise):
-    """Acquisition and truth of a job."""
+    """Acquisition and truth of a job.
+
+    Parameters
+    ----------
+    volume : str
+        A shipped volume or a file.
+    voxel_size : float or tuple of float
+        In mm; one number for all axes.
+    acceleration : float
+    slab : tuple of int or None
+        ``(first, last)`` along x, in voxels from the middle.
+    seed, coils : int
+    noise : float
+        Standard deviation of the noise, for images whose 99th percentile is 1.
+
+    Returns
+    -------
+    Acquisition, Tensor
+        The truth is complex64 ``(z, y, x)``.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> from mrilab.volumes import Volume, save_volume
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_volume(f"{folder}/a.h5", Volume(torch.ones(16, 16, 16), (4, 4, 4)))
+    ...     acquisition, truth = simulated(f"{folder}/a.h5", 8, 2, (-2, 2), seed=0, coils=3, noise=0.01)
+    >>> acquisition.kspace.shape, truth.shape
+    (torch.Size([3, 8, 8, 4]), torch.Size([8, 8, 4]))
+    """
     from .simulate import simulate_acquisition
     from .volumes import load_volume
 
@@ -63,6 +92,20 @@ def compute(job, methods=METHODS, device="cpu", keep_slices=0):
     dict
         The job with what was measured (``MEASURED``: the whole image, the head, and slabs of it, which the intervals
         need), and ``slices`` (:func:`pack_slices`) if wanted.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> from mrilab.sweeps import check_sweep, make_jobs
+    >>> from mrilab.volumes import Volume, save_volume
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_volume(f"{folder}/a.h5", Volume(torch.ones(16, 16, 16), (8, 8, 8)))
+    ...     job, = make_jobs(check_sweep({
+    ...         "volumes": [f"{folder}/a.h5"], "voxel_sizes": [8], "accelerations": [2], "seeds": [0], "coils": 3,
+    ...         "methods": [{"method": "cg_sense", "settings": {"iterations": 4}}]}))
+    ...     result = compute(job)
+    >>> result["operator_applications"], len(result["psnr_slabs"]), result["psnr"] > 20
+    (4, 4, True)
     """
     from . import metrics
     from .diffusion import load_prior
@@ -149,6 +192,15 @@ def unpack_slices(packed, plane):
 
     ``row | unpack_slices(row["slices"], plane)`` is a row for :class:`~mrilab.widgets.ComparisonDashboard`. Where the
     readout was cut, the slices across it, ``"sagittal"``, are whole.
+
+    Examples
+    --------
+    >>> import torch
+    >>> truth = torch.linspace(0, 1, 8).reshape(2, 2, 2)
+    >>> unpack_slices(pack_slices(truth / 2, truth, (1, 1, 1), side=2), "sagittal")
+    {'image': array([[ 18,  55],
+           [ 91, 128]], dtype=uint8), 'truth': array([[ 36, 109],
+           [182, 255]], dtype=uint8)}
     """
     found = packed[plane]
     return {key: np.frombuffer(zlib.decompress(base64.b64decode(found[key])), np.uint8).reshape(found["shape"])
@@ -158,10 +210,33 @@ def unpack_slices(packed, plane):
 def load_result(path, keep_slices=0):
     """Read the result of one job.
 
+    Parameters
+    ----------
+    path : str or Path
+    keep_slices : float
+        Not 0: the result must have ``slices`` too.
+
+    Returns
+    -------
+    dict
+        With the keys ``COLUMNS``.
+
     Raises
     ------
     ValueError
         For a file that is truncated or otherwise not a result.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "job.json"
+    ...     _ = path.write_text(json.dumps(dict.fromkeys(COLUMNS, 1)))
+    ...     print(load_result(path)["psnr"])
+    ...     _ = path.write_text(path.read_text()[:40])
+    ...     load_result(path)
+    Traceback (most recent call last):
+    ValueError: ...job.json: found a truncated file, expected the JSON of a result
     """
     try:
         record = json.loads(Path(path).read_text())
@@ -174,7 +249,18 @@ def load_result(path, keep_slices=0):
 
 
 def unfinished(jobs, folder, keep_slices=0):
-    """The jobs without a result: ``(job, path, problem)``, with what is wrong with the file if there is one."""
+    """The jobs without a result: ``(job, path, problem)``, with what is wrong with the file if there is one.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> job = dict.fromkeys(JOB) | {"label": "cg", "volume": "head.h5", "voxel_size": 1, "acceleration": 8}
+    >>> jobs = [job | {"seed": 0}, job | {"seed": 1}]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / file_name(jobs[0])).write_text(json.dumps(jobs[0] | dict.fromkeys(COLUMNS, 1)))
+    ...     [left["seed"] for left, path, problem in unfinished(jobs, folder)]
+    [1]
+    """
     left = []
     for job in jobs:
         path, problem = Path(folder) / file_name(job), None
@@ -219,6 +305,23 @@ def run(jobs, folder, methods=METHODS, count=1, scheduler=None, device="cpu", ke
     ------
     OSError
         If processes are killed again and again, or the cluster does not answer. What is done stays done.
+
+    Examples
+    --------
+    Two methods on the same data:
+
+    >>> import tempfile, torch
+    >>> from mrilab.sweeps import check_sweep, make_jobs
+    >>> from mrilab.volumes import Volume, save_volume
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_volume(f"{folder}/a.h5", Volume(torch.ones(16, 16, 16), (8, 8, 8)))
+    ...     jobs = make_jobs(check_sweep({
+    ...         "volumes": [f"{folder}/a.h5"], "voxel_sizes": [8], "accelerations": [2], "seeds": [0], "coils": 3,
+    ...         "methods": [{"method": "zero_filled"}, {"method": "cg_sense"}]}))
+    ...     rows, failed = run(jobs, f"{folder}/results", progress=False)
+    >>> worse, better = rows
+    >>> better["label"], better["psnr"] > worse["psnr"] + 3, failed
+    ('cg_sense', True, {})
     """
     from .processes import in_parallel
 
@@ -279,7 +382,13 @@ def _work(job, path, methods, device, keep_slices, version, processes):
 
 
 def commit():
-    """The commit of the checkout that this package lies in, with ``-dirty`` if files have changed; or nothing."""
+    """The commit of the checkout that this package lies in, with ``-dirty`` if files have changed; or nothing.
+
+    Examples
+    --------
+    >>> set(commit().removesuffix("-dirty")) <= set("0123456789abcdef")
+    True
+    """
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude", "*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=30).stdout.strip()
@@ -288,7 +397,18 @@ def commit():
 
 
 def write_rows(path, rows):
-    """Results as CSV, a row for each; slices stay behind."""
+    """Results as CSV, a row for each; slices stay behind.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> row = dict.fromkeys(COLUMNS, 1) | {"label": "cg_sense", "prior": None, "settings": {"iterations": 4}}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_rows(f"{folder}/table.csv", [row])
+    ...     print(Path(f"{folder}/table.csv").read_text())
+    label,method,representation,prior,...
+    cg_sense,1,1,,...,"{""iterations"": 4}",...
+    """
     from .volumes import atomic_path
 
     with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
@@ -305,6 +425,16 @@ def read_rows(path):
     ------
     FileNotFoundError, ValueError
         No such file; columns or values that are not those of a result.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> row = dict.fromkeys(COLUMNS, "") | dict.fromkeys(NUMBERS, 0.5) | {"voxel_size": [1, 1, 3]}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_rows(f"{folder}/table.csv", [row])
+    ...     found, = read_rows(f"{folder}/table.csv")
+    >>> found["voxel_size"], found["psnr"], found["prior"]
+    ([1, 1, 3], 0.5, None)
     """
     path = Path(path)
     if not path.is_file():

@@ -44,6 +44,21 @@ def load_sweep(path, methods=METHODS):
     FileNotFoundError, ValueError
         No such file; not JSON or TOML; an unknown key, method, prior, representation, volume or setting; an empty
         list. All name the file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(f"{folder}/a.toml").write_text('''
+    ...         volumes = ["qtim_MRHead"]
+    ...         voxel_sizes = [1, [1, 1, 3]]
+    ...         accelerations = [8]
+    ...         seeds = [0, 1]
+    ...         [[methods]]
+    ...         method = "cg_sense" ''')
+    ...     sweep = load_sweep(f"{folder}/a.toml")
+    >>> sweep["voxel_sizes"], sweep["coils"], len(make_jobs(sweep))
+    ([1.0, [1.0, 1.0, 3.0]], 8, 4)
     """
     path = Path(path)
     if not path.is_file():
@@ -62,7 +77,28 @@ def load_sweep(path, methods=METHODS):
 
 
 def check_sweep(sweep, methods=METHODS):
-    """A sweep with all its keys, or ValueError for what is wrong with it."""
+    """A sweep with all its keys, or ValueError for what is wrong with it.
+
+    Parameters
+    ----------
+    sweep : dict
+        With keys of ``SWEEP``; those without a default must be there.
+    methods : dict, optional
+        Which methods there are.
+
+    Returns
+    -------
+    dict
+
+    Examples
+    --------
+    >>> sweep = {"volumes": ["qtim_MRHead"], "voxel_sizes": [2], "accelerations": [8], "seeds": [0]}
+    >>> check_sweep(sweep | {"methods": [{"method": "cg_sense"}]})["noise"]
+    0.01
+    >>> check_sweep(sweep | {"methods": [{"method": "variational"}]})
+    Traceback (most recent call last):
+    ValueError: priors: found None for variational, expected the name of a prior
+    """
     from .datasets import locate
     from .volumes import check_voxel_size
 
@@ -128,6 +164,19 @@ def columns(sweep):
     -------
     list of dict
         ``label``, ``method``, ``representation``, ``prior``, ``settings``, ``tune``.
+
+    Raises
+    ------
+    ValueError
+        For a label without settings in ``tuned``.
+
+    Examples
+    --------
+    >>> entry = {"method": "variational", "priors": ["fixed_1mm"], "representations": ["voxel", "trilinear"]}
+    >>> sweep = check_sweep({"volumes": ["qtim_MRHead"], "voxel_sizes": [2], "accelerations": [8], "seeds": [0],
+    ...                      "methods": [entry, {"method": "cg_sense", "settings": {"iterations": 4}}]})
+    >>> [(column["label"], column["settings"]) for column in columns(sweep)]
+    [('variational-fixed_1mm', {}), ('variational-trilinear-fixed_1mm', {}), ('cg_sense', {'iterations': 4})]
     """
     found = []
     for entry in sweep["methods"]:
@@ -201,7 +250,14 @@ def make_jobs(sweep, compared=None):
 
 
 def name(job):
-    """What a reader calls a job."""
+    """What a reader calls a job.
+
+    Examples
+    --------
+    >>> name({"label": "cg_sense", "volume": "scans/head.h5", "voxel_size": [1, 1, 3.5], "acceleration": 8,
+    ...       "slab": [-6, 6], "seed": 0})
+    'cg_sense_head_1x1x3.5mm_R8_x-6to6_seed0'
+    """
     size = job["voxel_size"]
     size = "x".join(f"{d:g}" for d in size) if isinstance(size, list) else f"{size:g}"
     slab = "" if job["slab"] is None else "_x{}to{}".format(*job["slab"])
@@ -209,6 +265,15 @@ def name(job):
 
 
 def file_name(job):
-    """The name of a job's result: its own, and a digest of everything that was asked."""
+    """The name of a job's result: its own, and a digest of everything that was asked.
+
+    Examples
+    --------
+    Other weights, another digest:
+
+    >>> job = dict.fromkeys(JOB) | {"label": "cg", "volume": "head.h5", "voxel_size": 1, "acceleration": 8, "seed": 0}
+    >>> [file_name(job | {"prior_sha256": digest}) for digest in ("e3b0", "9f86")]
+    ['cg_head_1mm_R8_seed0-....json', 'cg_head_1mm_R8_seed0-....json']
+    """
     asked = json.dumps({key: job[key] for key in JOB}, sort_keys=True)
     return f"{name(job)}-{hashlib.sha256(asked.encode()).hexdigest()[:10]}.json"

@@ -52,7 +52,25 @@ def noise_levels(count, generator):
 
 
 def average(averaged, current, count):
-    """Exponential moving average whose memory grows to 1000 steps, so that a short run forgets its start."""
+    """Exponential moving average whose memory grows to 1000 steps, so that a short run forgets its start.
+
+    Parameters
+    ----------
+    averaged, current : list of Tensor
+        Parameters; the first are changed in place.
+    count : int
+        Steps averaged so far.
+
+    Examples
+    --------
+    The share of the newest step, at the beginning and after a long time:
+
+    >>> shares = [torch.zeros(1), torch.zeros(1)]
+    >>> for share, count in zip(shares, (0, 10**5)):
+    ...     average([share], [torch.ones(1)], count)
+    >>> shares
+    [tensor([0.9000]), tensor([0.0010])]
+    """
     decay = min(0.999, (1 + float(count)) / (10 + float(count)))
     get_ema_multi_avg_fn(decay)(averaged, current, count)
 
@@ -161,7 +179,7 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
     losses = torch.zeros(steps, device=device)
     checkpoint = out.with_suffix(".checkpoint")
     if checkpoint.exists():
-        state = load_checkpoint(checkpoint, settings, device)
+        state = _load_checkpoint(checkpoint, settings, device)
         for name, part in parts.items():
             part.load_state_dict(state[name])
         begin, seconds, history = state["step"], state["seconds"], state["history"]
@@ -217,7 +235,7 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
                 callback(done, ema.module)
             if done < steps:
                 state = {name: part.state_dict() for name, part in parts.items()}
-                save_checkpoint(checkpoint, dict(state, settings=settings, step=done, losses=losses[:done].cpu(),
+                _save_checkpoint(checkpoint, dict(state, settings=settings, step=done, losses=losses[:done].cpu(),
                                                  history=history, seconds=time.perf_counter() - start))
         if history:
             status += f", validation {one_line(history[-1]['loss'])}"
@@ -246,6 +264,16 @@ def validation_slices(volume, slices=4, dims=2):
     -------
     list of tuple
         ``(multiple, slices (n, 2, height, width), voxel size (n, 2))``, one for each size and plane.
+
+    Examples
+    --------
+    >>> from mrilab.volumes import Volume
+    >>> groups = validation_slices(Volume(torch.ones(12, 18, 24), (2, 1, 1)), slices=4)
+    >>> len(groups)
+    9
+    >>> multiple, axial, voxel_size = groups[3]
+    >>> multiple, axial.shape, voxel_size[0]
+    (2, torch.Size([4, 2, 9, 12]), tensor([2., 2.]))
     """
     groups = []
     for multiple in (1, 2, 3):
@@ -265,7 +293,16 @@ def validation_slices(volume, slices=4, dims=2):
 
 @torch.no_grad()
 def validate(prior, groups):
-    """Denoising loss on :func:`validation_slices`: a dict by multiple of the voxel size and noise level."""
+    """Denoising loss on :func:`validation_slices`: a dict by multiple of the voxel size and noise level.
+
+    Examples
+    --------
+    >>> from mrilab.volumes import Volume
+    >>> prior = new_prior("unet", (1, 1), widths=(8,))
+    >>> table = validate(prior, validation_slices(Volume(torch.ones(12, 18, 24), (1, 1, 1)), slices=2))
+    >>> list(table)[:4]
+    ['1x, sigma 0.05', '1x, sigma 0.1', '1x, sigma 0.2', '2x, sigma 0.05']
+    """
     device = next(prior.parameters()).device
     table = {}
     for multiple in sorted({group[0] for group in groups}):
@@ -297,7 +334,7 @@ def one_line(table):
 
 
 @contextlib.contextmanager
-def whole_file(path):
+def _whole_file(path):
     """:func:`~mrilab.volumes.atomic_path`, whose every failure, of a full disk for one, is an OSError."""
     try:
         with atomic_path(path) as temporary:
@@ -306,13 +343,13 @@ def whole_file(path):
         raise OSError(f"{path}: could not be written ({error}); what was there before is as it was") from None
 
 
-def save_checkpoint(path, state):
+def _save_checkpoint(path, state):
     """Write the state of a run, whole or not at all."""
-    with whole_file(path) as temporary:
+    with _whole_file(path) as temporary:
         torch.save(state, temporary)
 
 
-def load_checkpoint(path, settings, device):
+def _load_checkpoint(path, settings, device):
     """Read the state of a run, which must have been started with the same settings."""
     try:
         state = torch.load(path, map_location=device, weights_only=True)
@@ -327,12 +364,36 @@ def load_checkpoint(path, settings, device):
 
 
 def save_prior(path, prior, card):
-    """Write the weights as float16 safetensors, and the card with their SHA-256 beside them."""
+    """Write the weights as float16 safetensors, and the card with their SHA-256 beside them.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``.safetensors``; the card goes beside it as ``.json``.
+    prior : Prior
+    card : dict
+        What :func:`~mrilab.diffusion.load_prior` needs (``network``, ``voxel_sizes``, ``widths``, ``conditioned``,
+        ``sigma_data``), and whatever else is to be known.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written; what was there before stays.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> card = dict(network="unet", voxel_sizes=[1, 4], widths=[8, 8], conditioned=True, sigma_data=0.3)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_prior(f"{folder}/a.safetensors", new_prior("unet", (1, 4), (8, 8), conditioned=True), card)
+    ...     load_prior(f"{folder}/a.safetensors").voxel_sizes
+    (1, 4)
+    """
     path = Path(path)
-    with whole_file(path) as temporary:
+    with _whole_file(path) as temporary:
         save_file({k: v.half().contiguous() for k, v in prior.net.state_dict().items()}, temporary)
         digest = sha256(temporary)
-    with whole_file(path.with_suffix(".json")) as temporary:
+    with _whole_file(path.with_suffix(".json")) as temporary:
         lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in dict(card, sha256=digest).items()]
         temporary.write_text("{" + ",\n ".join(lines) + "}\n")
 

@@ -78,6 +78,22 @@ def tune(sweep, folder, methods=METHODS, out=None, **how):
     ------
     ValueError
         For a test volume, or a method all of whose trials failed.
+
+    Examples
+    --------
+    How many steps of conjugate gradients, between 1 and 8:
+
+    >>> import tempfile, torch
+    >>> from mrilab.sweeps import check_sweep
+    >>> from mrilab.volumes import Volume, save_volume
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_volume(f"{folder}/a.h5", Volume(torch.ones(8, 8, 8), (8, 8, 8)))
+    ...     sweep = check_sweep({
+    ...         "volumes": [f"{folder}/a.h5"], "voxel_sizes": [8], "accelerations": [2], "seeds": [0], "coils": 3,
+    ...         "methods": [{"method": "cg_sense", "tune": {"iterations": [1, 8]}}]})
+    ...     best = tune(sweep, f"{folder}/trials", progress=False)
+    >>> best["cg_sense"]["settings"]["iterations"] > 1
+    True
     """
     from .datasets import list_datasets
     from .volumes import atomic_path
