@@ -127,6 +127,27 @@ def test_public_names_have_an_example():
     assert sorted(name for name in without if not name.startswith("commands.")) == []
 
 
+def test_notation_maps_symbols_to_code_and_equations():
+    """Names that are in the package, and places that are in the chapter whose number stands beside them."""
+    table = (BOOK / "intro.md").read_text().partition("## Notation")[2]
+    rows = [re.split(r"\s*\|\s*", line)[1:-1] for line in table.splitlines() if line.startswith("| $")]
+    package = "\n".join(path.read_text() for path in Path(mrilab.__file__).parent.glob("*.py"))
+    assert len(rows) > 20
+    for symbol, code, _, places in rows:
+        for owner, name in re.findall(r"`(?:(\w+)\.)?(\w+)", code):
+            text = package
+            if owner.islower():
+                text = (Path(mrilab.__file__).parent / f"{owner}.py").read_text()
+            elif owner:
+                text = re.search(rf"^class {owner}\b.*?(?=^\S)", package, re.M | re.S)[0]
+            assert re.search(rf"\b{name}\b", text), f"{symbol}: {owner}.{name}"
+        found = re.findall(r"(\d+), (?:\{eq\}`([\w-]+)`|\[.+?\]\((\w+)\.ipynb#)", places)
+        assert found, f"{symbol}: {places}"
+        for number, label, stem in found:
+            path, = BOOK.glob(f"{int(number):02}_*.ipynb")
+            assert stem == path.stem or f"({label})" in path.read_text(), f"{symbol}: {places}"
+
+
 def test_readme_lists_every_chapter(chapter):
     assert colab(chapter.name) in (ROOT / "README.md").read_text()
 

@@ -8,12 +8,17 @@ import json
 import os
 import re
 import subprocess
+import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from pages import HTML, find_browser, served
+from pages import HTML, ROOT, find_browser, served
+
+sys.path.insert(0, str(ROOT / "book/_ext"))
+from first_use import WITHOUT, glossary  # noqa: E402
 
 INDEX = HTML / "index.html"    # only sends the reader to the first page
 GENERATED = ("genindex", "search", "py-modindex")      # by Sphinx, without a source of their own
@@ -107,9 +112,29 @@ def test_figures_have_their_size(page):
     assert parsed(HTML / page).unsized == []
 
 
-def test_most_terms_are_linked_from_a_page():
-    """Some are a symbol in the text, or only ever stand in a box."""
-    terms = {place for place in parsed(HTML / "glossary.html").places if place.startswith("term-")}
-    linked = {unquote(urlsplit(link).fragment) for page in PAGES if page not in ("glossary.html", "genindex.html")
-              for link in parsed(HTML / page).links}
-    assert len(terms) > 40 and len(terms - linked) < len(terms) / 4
+TERMS = glossary()
+BOOK = [page for page in PAGES if page.removesuffix(".html") not in (*GENERATED, *WITHOUT)]
+SILENT = (r"<(a|code|pre|script|style|table|figcaption|h\d)\b.*?</\1>|<(span|div) class=\"math.*?</\2>|"
+          r"<p class=\"[^>]*title.*?</p>")
+
+
+def terms_linked(page):
+    """By the first of their names, whichever of them the link has."""
+    ids = {"term-" + re.sub(r"\W+", "-", name): names[0] for names in TERMS for name in names}
+    return {ids[place] for link in parsed(HTML / page).links if (place := unquote(urlsplit(link).fragment)) in ids}
+
+
+@pytest.mark.parametrize("page", BOOK)
+def test_terms_used_on_a_page_are_linked(page):
+    text = re.search(r"<article.*?</article>", (HTML / page).read_text(), re.S)[0]
+    words = unescape(re.sub(r"<[^>]+>", " ", re.sub(SILENT, " ", text, flags=re.S)))
+    used = {names[0] for names, pattern in TERMS.items() if pattern.search(words)}
+    assert sorted(used - terms_linked(page)) == []
+
+
+def test_every_term_is_linked_from_a_page():
+    """A name in the glossary that no chapter writes like this helps nobody."""
+    if not PAGES:
+        pytest.skip("no built pages")
+    assert len(TERMS) > 40
+    assert sorted({names[0] for names in TERMS}.difference(*map(terms_linked, BOOK))) == []
