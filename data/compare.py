@@ -4,11 +4,12 @@
 
 The reduced form, for two CPU cores: eight coils, noise 0.01, a block about the middle of the readout. Every method gets
 fourteen trials (ten coarse, four fine about the best) for the fine scans, tuned at 1.5 mm and tested at 1 and 1.5 mm,
-and as many for the coarse ones, tuned at 3 mm and tested at 2 and 3 mm. The two representations in continuous space
-cost so much more that they are not tuned: they take the weight tuned for trilinear interpolation with the same prior,
-and six iterations, on a narrower block, at R = 8; the voxel grid's rows on that block stand beside them. Results
-stay in `runs/compare`: an interrupted run goes on where it was, and `--parts` chooses what to compute; the tables hold
-all that there is. For a GPU there are `sweeps/full.json` and its kin.
+and as many for the coarse ones, tuned at 3 mm and tested at 2 and 3 mm. The operators' kernels are
+interpolated as was best on the same slab at that voxel size (`function_space.py`). The two representations in
+continuous space cost so much more that they are not tuned: they take the weight tuned for trilinear interpolation with
+the same prior, and six iterations, on a narrower block, at R = 8; the voxel grid's rows on that block stand beside
+them. Results stay in `runs/compare`: an interrupted run goes on where it was, and `--parts` chooses what to compute;
+the tables hold all that there is. For a GPU there are `sweeps/full.json` and its kin.
 """
 
 import argparse
@@ -16,9 +17,11 @@ import itertools
 import json
 from pathlib import Path
 
+from mrilab import methods
 from mrilab.experiments import load_result, run, write_rows
 from mrilab.sweeps import check_sweep, file_name, make_jobs
 from mrilab.tuning import tune
+from mrilab.variational import reconstruct
 from mrilab.volumes import atomic_path
 
 HERE = Path(__file__).parent
@@ -28,13 +31,31 @@ SCANS = {"fine": dict(tuned=[1.5], tested=[1, 1.5]), "coarse": dict(tuned=[3], t
 PRIORS = ["fixed_1mm", "fixed_2mm", "diverse", "diverse_conditioned"]
 FIXED = PRIORS[:2]
 SOLVER = {"weight": [0.05, 2.0], "iterations": [6, 24]}
+
+
+def function_space(acquisition, prior, seed, interpolation, **settings):
+    """The solver with an operator whose kernels are brought to the scan's pixels in one of three ways."""
+    prior.interpolation = interpolation
+    return reconstruct(acquisition, prior, seed=seed, progress=False, **settings)
+
+
+def operators(scans):
+    """Each operator with the interpolation that was best on the validation slab."""
+    trials = json.loads((RESULTS / "operator.json").read_text())["reconstructions"]
+    for name in ("operator_1mm", "operator_2mm"):
+        best = max((t for t in trials if t["prior"] == name and [t["voxel_size"]] == SCANS[scans]["tuned"]),
+                   key=lambda t: t["psnr"])
+        yield {"name": "variational", "method": "function_space", "priors": [name], "tune": SOLVER,
+               "settings": {"interpolation": best["interpolation"]}}
+
+
+KNOWN = methods.METHODS | {"function_space": function_space}
 METHODS = {
     "grids": [
         {"method": "cg_sense", "tune": {"regularization": [0.0003, 0.1], "iterations": [5, 40]}},
         {"method": "total_variation", "tune": {"weight": [0.00003, 0.01]}},
         {"method": "variational", "priors": PRIORS, "tune": SOLVER},
         {"method": "variational", "representations": ["trilinear", "fourier"], "priors": FIXED, "tune": SOLVER},
-        {"method": "variational", "priors": ["operator_1mm", "operator_2mm"], "tune": SOLVER},
     ],
     "continuous": [
         {"method": "variational", "priors": PRIORS[:3]},
@@ -60,9 +81,10 @@ PARTS = {                                                       # in this order:
 def sweep(part, scans, best=None):
     """The settings of one part for the fine or the coarse scans; without the tuned ones, those to tune."""
     family = part["family"]
+    compared = METHODS[family] + (list(operators(scans)) if family == "grids" else [])
     if best is None:
         return check_sweep(dict(volumes=["colin27_ch2_slab"], voxel_sizes=SCANS[scans]["tuned"], accelerations=[8],
-                                seeds=[0], slabs=[[-6, 6]], methods=METHODS[family]))
+                                seeds=[0], slabs=[[-6, 6]], methods=compared), KNOWN)
     if family == "continuous":
         for name, prior in itertools.product(("gaussian", "neural_field"), FIXED):
             weight = best[f"variational-trilinear-{prior}"]["settings"]["weight"]
@@ -70,7 +92,7 @@ def sweep(part, scans, best=None):
     voxel_sizes = part.get("voxel_sizes", {}).get(scans, SCANS[scans]["tested"])
     return check_sweep(dict(volumes=part.get("volumes", ["qtim_MRHead"]), voxel_sizes=voxel_sizes,
                             accelerations=part["accelerations"], seeds=part["seeds"], slabs=[BLOCK[family]],
-                            methods=METHODS[family], keep_slices=SLICE)) | {"tuned": best}
+                            methods=compared, keep_slices=SLICE), KNOWN) | {"tuned": best}
 
 
 def slices(rows):
@@ -95,12 +117,12 @@ if __name__ == "__main__":
         wanted = name in options.parts and scans in options.scans
         kept = FOLDER / f"tuned_grids_{scans}.json"
         if wanted:                  # trials that are there are not computed again; new weights ask for new ones
-            tune(sweep(PARTS["grids"], scans), FOLDER, out=kept, count=options.jobs)
+            tune(sweep(PARTS["grids"], scans), FOLDER, KNOWN, out=kept, count=options.jobs)
         if kept.exists():
             found = tuned[scans] = json.loads(kept.read_text())
             jobs = make_jobs(sweep(part, scans, found["best"]))
             if wanted:
-                run(jobs, FOLDER, count=options.jobs, keep_slices=SLICE)
+                run(jobs, FOLDER, KNOWN, count=options.jobs, keep_slices=SLICE)
             paths = [FOLDER / file_name(job) for job in jobs]
             rows += [load_result(path, SLICE) for path in paths if path.exists()]
     write_rows(RESULTS / "comparison.csv", rows)
