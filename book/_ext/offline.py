@@ -1,10 +1,11 @@
-"""Sphinx extension: the built pages ask nobody but themselves for a script, a font or a formula.
+"""Sphinx extension: the built pages ask nobody but themselves for a script, a font or a formula, and not for much.
 
 The browser files come from ``book/_vendor``, which ``make env`` fills (``tools/vendor.py``). They do not go
 to ``book/_static``: jupyter-book puts every script found there on every page, which draws widgets twice.
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from sphinx.util import logging
 EXPORT = Path(__file__).parents[2] / "tools/export_onnx.py"
 VENDOR = Path(__file__).parents[1] / "_vendor"
 STATIC = Path(__file__).parent / "static"
+ICON = re.compile(r'"?([\w-]+)"?:\[\d+,\d+,\[([^\[\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?')     # two names
 WIDGET = "application/vnd.jupyter.widget-view+json"
 logger = logging.getLogger(__name__)
 
@@ -79,9 +81,22 @@ def name_roles(app, pagename, templatename, context, doctree):
         context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
 
 
+def drop_unused_icons(app, exception):
+    """The theme's script brings two thousand icons to every page, 1.4 MB; the pages show twenty."""
+    if exception or app.builder.format != "html":
+        return
+    static = Path(app.outdir) / "_static"
+    script = static / "scripts/fontawesome.js"
+    texts = [*Path(app.outdir).glob("*.html"), *static.glob("*.js"), *static.glob("scripts/*theme.js")]
+    used = {name for path in texts for name in re.findall(r"fa-([\w-]+)", path.read_text())}
+    script.write_text(ICON.sub(lambda icon: icon[0] if used & {icon[1], *re.findall(r'"([^"]+)"', icon[2])} else "",
+                               script.read_text()))
+
+
 def setup(app):
     app.connect("config-inited", configure, priority=100)
     app.add_post_transform(KeepStills)
     app.connect("html-page-context", drop_repeated_scripts, priority=900)
     app.connect("html-page-context", name_roles)
+    app.connect("build-finished", drop_unused_icons)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -4,6 +4,7 @@ The pages are those of ``make book``, or the folder that the variable ``MRILAB_P
 """
 
 import functools
+import gzip
 import json
 import os
 import re
@@ -33,7 +34,7 @@ def test_book_is_built():
 
 @pytest.fixture(scope="module")
 def report():
-    """What visit.mjs saw, {page: {"http" or "file": {"faults": [...], "links": [...]}}}."""
+    """What visit.mjs saw, by page and scheme, "http" or "file": faults, links, what was loaded, how far it jumped."""
 
     with served() as roots:
         seen = subprocess.run(
@@ -55,6 +56,23 @@ def test_page_in_browser(page, scheme, report):
 def test_links_lead_somewhere(page, report):
     targets = {unquote(urlsplit(link).path) or "index.html" for link in report[page]["http"]["links"]}
     assert [t for t in sorted(targets) if not (HTML / t).is_file()] == []
+
+
+@functools.cache
+def transferred(path):
+    """Bytes of a file on its way to a reader: the server of the pages compresses text."""
+    data = (HTML / path).read_bytes()
+    return min(len(data), len(gzip.compress(data)))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_is_light_and_stands_still(page, report):
+    """Below 2 MB for all that it loads, unless it has widgets; nothing jumps when something arrives late."""
+    seen = report[page]["http"]
+    loaded = {unquote(urlsplit(address).path) for address in seen["loaded"]}
+    assert seen["jumps"] < 0.1
+    if "_static/widgets/embed-amd.js" not in loaded:
+        assert sum(map(transferred, loaded)) < 2e6, sorted(loaded, key=transferred)[-5:]
 
 
 class Anchors(HTMLParser):

@@ -15,6 +15,13 @@ const drawn = () => [...document.querySelectorAll('.math')].every(formula => for
   && [...document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]')]
     .every(view => view.parentElement.querySelector('.widget-subarea *'));
 
+// Counts how far what a reader sees jumps while the page loads: the sum of all layout shifts, 0.1 at most for a good page.
+const watch = () => {
+  window.jumps = 0;
+  new PerformanceObserver(seen => seen.getEntries().forEach(shift => { window.jumps += shift.value; }))
+    .observe({ type: 'layout-shift', buffered: true });
+};
+
 // What can only be seen in the page: pictures, formulas, widgets, and where its links lead.
 async function inspect() {
   const faults = [];
@@ -30,7 +37,7 @@ async function inspect() {
     if (!view.parentElement.querySelector('.widget-subarea *')) faults.push('widget not drawn');
   }
   const links = [...document.querySelectorAll('a[href]')].map(a => a.href);
-  return { faults, links };
+  return { faults, links, jumps: window.jumps };
 }
 
 // What shuts a reader out: contrast, names, roles, the keyboard.
@@ -43,8 +50,9 @@ async function audit(page) {
 
 async function visit(root, name) {
   const page = await context.newPage();
-  const faults = [];
-  page.on('request', r => { if (!r.url().startsWith(root) && !/^(data|blob):/.test(r.url())) faults.push('request outside the book: ' + r.url()); });
+  const faults = [], loaded = new Set();
+  await page.addInitScript(watch);
+  page.on('request', r => { loaded.add(r.url()); if (!r.url().startsWith(root) && !/^(data|blob):/.test(r.url())) faults.push('request outside the book: ' + r.url()); });
   page.on('requestfailed', r => faults.push('request failed: ' + r.url()));
   page.on('response', r => { if (r.status() >= 400) faults.push(r.status() + ' ' + r.url()); });
   page.on('pageerror', e => faults.push('page error: ' + String(e).slice(0, 300)));
@@ -54,9 +62,10 @@ async function visit(root, name) {
     await page.waitForFunction(drawn, null, { timeout: 20000 }).catch(() => {});    // inspect says what is missing
     const seen = await page.evaluate(inspect);
     const barriers = root.startsWith('http') ? await audit(page) : [];      // the same page twice
-    return { faults: [...faults, ...seen.faults, ...barriers], links: seen.links.filter(l => l.startsWith(root)).map(l => l.slice(root.length)) };
+    const inside = addresses => [...addresses].filter(a => a.startsWith(root)).map(a => a.slice(root.length));
+    return { faults: [...faults, ...seen.faults, ...barriers], links: inside(seen.links), loaded: inside(loaded), jumps: seen.jumps };
   } catch (e) {
-    return { faults: [...faults, String(e).slice(0, 300)], links: [] };
+    return { faults: [...faults, String(e).slice(0, 300)], links: [], loaded: [], jumps: 0 };
   } finally {
     await page.close();
   }
