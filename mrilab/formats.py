@@ -45,6 +45,8 @@ class Scan:
         bool ``(z, y)``, True where measured.
     wanted : int
         Positions along x inside the field of view that was prescribed; fewer than x with oversampling.
+    fetch : callable
+        ``fetch(start, stop)`` is what :meth:`read` returns for these positions along x.
     noise : Tensor or None
         complex64 ``(coils, samples)`` measured without signal.
     affine : ndarray or None
