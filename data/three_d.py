@@ -6,15 +6,15 @@ Two small U-Nets with the same number of parameters, on heads from 2 to 3 mm: on
 volumes, cubes of 24 voxels. The one of slices is trained twice, for as many steps and for as many seconds as the other.
 Each goes into the same solver with the weight that was best of three on the validation slab (2 mm, R = 8), and
 reconstructs a block of the test head at the voxel sizes of training and beyond. The whole head is denoised in a process
-of its own, whose peak memory counts. What was computed stays in `runs/three_d`.
+of its own, whose peak memory is measured. What was computed stays in `runs/three_d`.
 """
 
 import argparse
 import datetime
 import json
 import multiprocessing
-import resource
 import time
+from pathlib import Path
 
 import torch
 from cost import flops
@@ -97,9 +97,10 @@ def reconstruction(volume, size, name, options, digest):
                 cpu_seconds=round(time.process_time() - begin, 1), network_evaluations=result.network_evaluations)
 
 
-def peak_gb():
-    """Of this process, in GB; Linux counts in KiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+def memory_gb(key):
+    """Of this process, by Linux: ``VmRSS`` what it holds now, ``VmHWM`` its peak since the last reset."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024 / 1e9
 
 
 def denoise(size, name, how):
@@ -109,18 +110,20 @@ def denoise(size, name, how):
     small = head.resample(coarsened(head, size))
     clean = small.data / percentile(small.data, 0.99)
     clean = clean * torch.exp(1j * smooth_phase(clean.shape, torch.Generator().manual_seed(0)))
-    x, prior, before, begin = noisy(clean, SIGMA), load_prior(path_of(name)), peak_gb(), time.process_time()
+    x, prior = noisy(clean, SIGMA), load_prior(path_of(name))
+    Path("/proc/self/clear_refs").write_text("5")               # the peak starts anew
+    before, begin = memory_gb("VmRSS"), time.process_time()
     if how == "axial only":
         image = to_complex(prior.denoise(to_channels(x), SIGMA))
     else:
         image = denoised_average(x, prior, SIGMA, small.voxel_size, fraction=1.0)[0]
     return dict(voxel_size=size, prior=name, how=how, matrix=list(clean.shape), psnr=round(psnr(image, clean), 3),
-                cpu_seconds=round(time.process_time() - begin, 1), added_gb=round(peak_gb() - before, 2))
+                cpu_seconds=round(time.process_time() - begin, 1), added_gb=round(memory_gb("VmHWM") - before, 2))
 
 
 @memory.cache
 def denoising(size, name, how, digest):
-    """The same in a process that has done nothing else."""
+    """The same, in a process that has done nothing else."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(denoise, (size, name, how))
 
