@@ -8,7 +8,7 @@
 #   make pdf       the built book as one PDF, linked from its first page: _build/html/mrilab.pdf
 #   make coverage  which lines of mrilab the quick tests reach, for the status page
 #   make manifest  the SHA-256 of every file: _build/SHA256SUMS
-#   make results   measure again what the book shows from data/results (three hours)
+#   make results   measure again what the book shows from data/results (many hours)
 #   make fuzz      look for files that break the readers (make fuzz FUZZ=20000, examples to try)
 #   make address   write the repository's address everywhere (make address URL=https://github.com/OWNER/NAME)
 PYTHON ?= python3
