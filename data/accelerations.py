@@ -16,7 +16,7 @@ from joblib import Memory
 from tqdm import tqdm
 from train_priors import RUNS
 
-from mrilab.datasets import fetch
+from mrilab.datasets import locate, sha256
 from mrilab.diffusion import load_prior
 from mrilab.experiments import commit, simulated
 from mrilab.metrics import psnr
@@ -46,7 +46,7 @@ def quality(prior, representation, rate, weight, digest):
 
 
 if __name__ == "__main__":
-    weights = {name: json.loads(fetch(name).with_suffix(".json").read_text())["sha256"] for name, _ in WAYS}
+    weights = {name: sha256(locate(name, "prior")) for name, _ in WAYS}
     rows = []
     for prior, representation in tqdm(WAYS):
         for rate in (4, 24) if prior == "fixed_1mm" else RATES:

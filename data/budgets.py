@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mrilab.datasets import fetch
+from mrilab.datasets import locate, sha256
 from mrilab.diffusion import load_prior
 from mrilab.experiments import commit, simulated
 from mrilab.methods import reconstruct
@@ -59,7 +59,7 @@ def with_steps(method, setting, budget, shape):
 
 if __name__ == "__main__":
     prior = load_prior("diverse")
-    weights = json.loads(fetch("diverse").with_suffix(".json").read_text())["sha256"]
+    weights = sha256(locate("diverse", "prior"))
     scans = {role: simulated(volume, 2, 8, (-16, 16), 0, 8, 0.01) for role, volume in VOLUMES.items()}
     whole, shape = {"rows": []}, scans["test"][1].shape
     if RESULT.exists():

@@ -17,7 +17,7 @@ from joblib import Memory
 from tqdm import tqdm
 from train_priors import RUNS
 
-from mrilab.datasets import fetch
+from mrilab.datasets import locate, sha256
 from mrilab.diffusion import load_prior
 from mrilab.experiments import commit, simulated
 from mrilab.methods import reconstruct
@@ -60,8 +60,7 @@ if __name__ == "__main__":
         asked += [(name, PRIOR, base | change | {
             "representation_options": base["representation_options"] | change["representation_options"]})
             for change in CHANGES[name]]
-    weights = {name: json.loads(fetch(name).with_suffix(".json").read_text())["sha256"]
-               for name in (PRIOR, "diverse")}
+    weights = {name: sha256(locate(name, "prior")) for name in (PRIOR, "diverse")}
     rows = [trial(*a, weights[a[1]]) for a in tqdm(asked)]
     results = dict(hardware=hardware(), date=datetime.date.today().isoformat(), commit=commit(), weights=weights,
                    volume=CELL[0], voxel_size=CELL[1], acceleration=CELL[2], slab=CELL[3], rows=rows)

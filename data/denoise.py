@@ -16,7 +16,7 @@ import torch
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 from tqdm import tqdm
 
-from mrilab.datasets import fetch
+from mrilab.datasets import locate, sha256
 from mrilab.diffusion import load_prior, to_channels, to_complex
 from mrilab.metrics import percentile, psnr
 from mrilab.simulate import smooth_phase
@@ -84,7 +84,7 @@ if __name__ == "__main__":
                 found[name] = quality(method(best), test, sigma)
             found["noisy"] = quality(lambda x, sigma, size: x, test, sigma)
             rows += [dict(method=m, voxel_size=d, sigma=sigma, psnr=round(value, 3)) for m, value in found.items()]
-    weights = {name: json.loads(fetch(name).with_suffix(".json").read_text())["sha256"] for name in PRIORS}
+    weights = {name: sha256(locate(name, "prior")) for name in PRIORS}
     with atomic_path(RESULTS / "denoising.json") as temporary:
         temporary.write_text(json.dumps(dict(
             hardware=hardware(), date=datetime.date.today().isoformat(), volume="qtim_MRHead",

@@ -22,7 +22,7 @@ import torch
 from denoise import SIGMAS, by_prior, quality, slices_of
 from tqdm import tqdm
 
-from mrilab.datasets import fetch
+from mrilab.datasets import locate, sha256
 from mrilab.diffusion import load_prior, to_channels
 from mrilab.experiments import simulated
 from mrilab.fourier import resample
@@ -92,7 +92,7 @@ if __name__ == "__main__":
             for told in (2 * sigma,) if name in OPERATORS else (sigma, 2 * sigma):
                 value = disagreement(prior, clean + sigma * noise, sigma, told)
                 samplings.append(dict(who, sigma=sigma, told_on_1mm=told, disagreement=round(value, 3)))
-    weights = {name: json.loads(fetch(name).with_suffix(".json").read_text())["sha256"] for name in priors}
+    weights = {name: sha256(locate(name, "prior")) for name in priors}
     with atomic_path(RESULTS / "operator.json") as temporary:
         temporary.write_text(json.dumps(dict(
             hardware=hardware(), date=datetime.date.today().isoformat(), volume="colin27_ch2_slab", weights=weights,

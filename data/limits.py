@@ -25,7 +25,7 @@ from scipy import ndimage
 from scipy.stats import pearsonr, spearmanr
 from tqdm import tqdm
 
-from mrilab.datasets import fetch
+from mrilab.datasets import locate, sha256
 from mrilab.diffusion import load_prior
 from mrilab.experiments import commit
 from mrilab.methods import reconstruct
@@ -77,7 +77,7 @@ SEVERAL = {     # of the uncertainty: six solutions each
     "TPDM, sigma 1, eta 0": ("tpdm", dict(sigma=(1.0, 0.01), steps=24, eta=0.0, planes=("axial", "sagittal"))),
 }
 memory = Memory(HERE.parent / "runs" / "limits", verbose=0)
-weights = {name: json.loads(fetch(name).with_suffix(".json").read_text())["sha256"] for name in PRIORS}
+weights = {name: sha256(locate(name, "prior")) for name in PRIORS}
 
 
 @functools.lru_cache(maxsize=1)         # the jobs on the same data follow each other

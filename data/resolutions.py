@@ -21,7 +21,7 @@ from joblib import Memory
 from tqdm import tqdm
 from train_priors import RUNS
 
-from mrilab.datasets import fetch, list_datasets
+from mrilab.datasets import list_datasets, locate, sha256
 from mrilab.diffusion import load_prior
 from mrilab.experiments import commit
 from mrilab.metrics import psnr
@@ -146,7 +146,7 @@ if __name__ == "__main__":
     torch.set_num_threads(options.threads)
     (RUNS / "resolutions").mkdir(parents=True, exist_ok=True)
     path = RESULTS / "resolutions.json"
-    weights = {name: json.loads(fetch(name).with_suffix(".json").read_text())["sha256"] for name in PRIORS}
+    weights = {name: sha256(locate(name, "prior")) for name in PRIORS}
     results = json.loads(path.read_text()) if path.exists() else {}
     for part in options.parts or PARTS:
         results[part] = PARTS[part](weights)

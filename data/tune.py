@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mrilab.classical import cg_sense
-from mrilab.datasets import fetch
+from mrilab.datasets import locate, sha256
 from mrilab.diffusion import load_prior
 from mrilab.metrics import psnr
 from mrilab.simulate import simulate_acquisition
@@ -48,7 +48,7 @@ if __name__ == "__main__":
     best = {}
     for trial in sorted(trials, key=lambda t: t["psnr"]):
         best[f"{trial['method']} {trial['voxel_size']} mm"] = trial["setting"]
-    weights = {name: json.loads(fetch(name).with_suffix(".json").read_text())["sha256"] for name in PRIORS}
+    weights = {name: sha256(locate(name, "prior")) for name in PRIORS}
     results = dict(hardware=hardware(), date=datetime.date.today().isoformat(), volume="colin27_ch2_slab",
                    acceleration=8, weights=weights, best=best, trials=trials)
     with atomic_path(Path(__file__).parent / "results" / "tuning.json") as temporary:

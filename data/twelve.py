@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mrilab.datasets import fetch
+from mrilab.datasets import locate, sha256
 from mrilab.diffusion import load_prior
 from mrilab.experiments import commit, simulated
 from mrilab.methods import reconstruct
@@ -47,7 +47,7 @@ if __name__ == "__main__":
         rows += [measure("qtim_MRHead", d, *setting, prior) for setting in tqdm(best.items(), desc=f"test, {d} mm")]
         for row in rows[-len(best):]:
             tqdm.write(f"{d} mm {row['method']:16s} {row['psnr']:.2f} dB {row['setting']}")
-    weights = json.loads(fetch("diverse").with_suffix(".json").read_text())["sha256"]
+    weights = sha256(locate("diverse", "prior"))
     with atomic_path(RESULTS / "twelve.json") as temporary:
         temporary.write_text(json.dumps(dict(
             hardware=hardware(), commit=commit(), date=datetime.date.today().isoformat(), acceleration=12, coils=8,

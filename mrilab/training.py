@@ -236,7 +236,7 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
             if done < steps:
                 state = {name: part.state_dict() for name, part in parts.items()}
                 _save_checkpoint(checkpoint, dict(state, settings=settings, step=done, losses=losses[:done].cpu(),
-                                                 history=history, seconds=time.perf_counter() - start))
+                                                  history=history, seconds=time.perf_counter() - start))
         if history:
             status += f", validation {one_line(history[-1]['loss'])}"
         bar.set_postfix_str(status)
