@@ -8,7 +8,7 @@ function studyImages({ root, model, meta, data, announce }) {
     return { images, truth: truth ? take(height * width) : null };
   });
   const state = { name: `reader ${Math.random().toString(36).slice(2, 6)}`, order: [], answers: [], answer: null,
-    over: false, white: 1, zoom: 1, at: [0.5, 0.5], since: performance.now() };
+    over: false, unsaved: false, white: 1, zoom: 1, at: [0.5, 0.5], since: performance.now() };
   const done = () => state.answers.length === pairs.length;
 
   const top = make("div", { class: "mri-row" });
@@ -103,12 +103,14 @@ function studyImages({ root, model, meta, data, announce }) {
     const [n, left, right] = state.order[state.answers.length], { case: name, methods } = cases[n];
     state.answers.push({ study, reader: state.name, trial: state.answers.length + 1, case: name, left: methods[left],
       right: methods[right], answer: state.answer, confidence: level, seconds: ((performance.now() - state.since) / 1000).toFixed(1) });
+    state.unsaved = true;
     next();
   }
 
   function undo() {
     if (state.answers.length === 0 || !facts.hidden) return;
     state.answers.pop();
+    state.unsaved = state.answers.length > 0;
     next();
   }
 
@@ -149,6 +151,7 @@ function studyImages({ root, model, meta, data, announce }) {
     root.append(link);
     link.click();
     link.remove();
+    state.unsaved = false;
     setTimeout(() => URL.revokeObjectURL(url), 10000);
   }
 
@@ -195,6 +198,8 @@ function studyImages({ root, model, meta, data, announce }) {
     });
   });
 
+  // the browser asks before the page is left with answers in no file
+  window.addEventListener("beforeunload", event => { if (root.isConnected && state.unsaved) event.preventDefault(); });
   root.addEventListener("mri-theme", draw);
   start();
 }

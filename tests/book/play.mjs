@@ -271,8 +271,11 @@ if (await quiz.count()) {
   }
   report.quiz.counts.push(await count.textContent());
   const save = quiz.getByRole('button', { name: 'Save' });
+  const kept = () => page.evaluate(() => !window.dispatchEvent(new Event('beforeunload', { cancelable: true })));
+  report.quiz.kept = [await kept()];
   report.quiz.focused = await save.evaluate(b => b === document.activeElement);
   const [download] = await Promise.all([page.waitForEvent('download'), phone ? save.tap() : save.press('Enter')]);
+  report.quiz.kept.push(await kept());
   report.quiz.file = download.suggestedFilename();
   report.quiz.csv = readFileSync(await download.path(), 'utf8');
   await press(quiz.getByRole('button', { name: 'Show what I preferred' }));

@@ -181,6 +181,7 @@ def test_study_is_blind_and_keeps_what_was_answered(report, tmp_path):
     assert quiz["counts"] == ["First choose A, equal or B."] + [f"Pair {t + 1} of {total}" for t in range(1, total)] + [
         "Everything is answered. Save the answers."]
     assert quiz["focused"]
+    assert quiz["kept"] == [True, False]            # the page is not left without a question before they are saved
     assert quiz["file"] == f"{meta['study']} simulated-browser-the-first.csv"
 
     rows = list(csv.DictReader(io.StringIO(quiz["csv"], newline="")))
