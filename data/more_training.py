@@ -16,6 +16,7 @@ import json
 
 import numpy as np
 import torch
+from denoise import PRIORS as SHIPPED
 from denoise import RESULTS, SIGMAS, by_prior, noisy, quality, slices_of
 from tqdm import tqdm
 from train_priors import PRIORS, RUNS
@@ -90,9 +91,10 @@ def in_the_middle(prior, planes, sigma=0.1):
 def curve(card, apart=2000):
     """Every so many steps of a training: its mean loss over them, and the loss on validation slices at sigma = 0.1."""
     every, losses = card["losses"]["every"], card["losses"]["mean"]
-    return [dict(step=step, training=round(float(np.mean(losses[(step - apart) // every:step // every])), 4),
+    return [dict(step=row["step"],
+                 training=round(float(np.mean(losses[(row["step"] - apart) // every:row["step"] // every])), 4),
                  validation={d: row["loss"][f"{d}x, sigma 0.1"] for d in VOXEL_SIZES})
-            for step, row in ((row["step"], row) for row in card["validation"]) if step % apart == 0]
+            for row in card["validation"] if row["step"] % apart == 0]
 
 
 def measured(name, path, planes):
@@ -114,11 +116,10 @@ if __name__ == "__main__":
     if all(path_of(name).with_suffix(".json").exists() for name in TRAININGS):
         head = load_volume("qtim_MRHead")
         planes = {d: list(slices_of(head, d)) for d in VOXEL_SIZES}
-        shipped = ("fixed_1mm", "fixed_2mm", "fixed_3mm", "diverse", "diverse_conditioned")
-        rows = [measured(name, name, planes) for name in tqdm(shipped)]
+        rows = [measured(name, name, planes) for name in tqdm(SHIPPED)]
         rows += [measured(name, path_of(name), planes) for name in tqdm(TRAININGS)]
         with atomic_path(RESULTS / "more_training.json") as temporary:
             temporary.write_text(json.dumps(dict(
                 hardware=hardware(), date=datetime.date.today().isoformat(), volume="qtim_MRHead",
                 shares=dict(usual=shares(augmentation.draw_voxel_size), coarser=shares(coarser)),
-                weights={name: sha256(locate(name, "prior")) for name in shipped}, rows=rows), indent=1) + "\n")
+                weights={name: sha256(locate(name, "prior")) for name in SHIPPED}, rows=rows), indent=1) + "\n")
