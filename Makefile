@@ -91,7 +91,7 @@ manifest:
 results: $(READY)
 	cd data && for script in denoise cost more_training tune tune_classical compare continuous accelerations function_space budgets solvers twelve resolutions three_d limits; do \
 	  TQDM_DISABLE= ../$(BIN)/python $$script.py || exit 1; done
-	TQDM_DISABLE= $(BIN)/mrilab compare --config data/sweeps/rivals.json
+	TQDM_DISABLE= $(BIN)/python -m studies compare --config studies/configs/rivals.json
 	$(BIN)/python benchmarks/reconstruction.py --sides 64 96 128 192 256 --iterations 3 --out data/results/scaling.json
 
 address: $(READY)

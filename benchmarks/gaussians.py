@@ -9,7 +9,7 @@ import resource
 import sys
 import time
 
-from mrilab.diffusion import load_prior
+from mrilab.priors import load_prior
 from mrilab.problem import Problem
 from mrilab.representations import Gaussians
 from mrilab.simulate import FIELD_OF_VIEW, head_phantom, simulate_acquisition

@@ -13,8 +13,8 @@ import torch
 from sigpy.mri.linop import Sense
 
 from mrilab.coils import birdcage_maps
+from mrilab.masks import poisson_disc_mask
 from mrilab.operators import SenseOperator
-from mrilab.sampling import poisson_disc_mask
 
 COILS, N, ROUNDS, RUNS = 8, 128, 3, 6
 

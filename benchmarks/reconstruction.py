@@ -18,12 +18,12 @@ from pathlib import Path
 
 import torch
 
-from mrilab.diffusion import load_prior
 from mrilab.operators import SenseOperator
+from mrilab.priors import load_prior
+from mrilab.processes import hardware
 from mrilab.simulate import FIELD_OF_VIEW, head_phantom, simulate_acquisition
-from mrilab.training import hardware
 from mrilab.variational import reconstruct
-from mrilab.volumes import atomic_path
+from mrilab.writing import atomic_path
 
 
 def seconds_of(function, *arguments, repeats):

@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mrilab import diffusion
 from mrilab.diffusion import Prior, denoising_loss
-from mrilab.training import average, hardware
+from mrilab.processes import hardware
+from mrilab.training import average
 from mrilab.unet import UNet
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -18,7 +18,7 @@ import h5py
 import nibabel
 import numpy as np
 
-from mrilab.volumes import atomic_path
+from mrilab.writing import atomic_path
 
 HERE = Path(__file__).parent
 REGISTRY = HERE.parent / "mrilab" / "registry.json"

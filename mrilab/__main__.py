@@ -154,29 +154,13 @@ def parser():
     many.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, its .json file, or 'local'")
     add_preparation(p)
 
-    p = command("compare", commands.compare, "images against a truth; methods against each other",
-                "PSNR, PSNR inside the head and SSIM of images against a truth on the same grid.\n\n"
-                "With --config, of many simulated scans, each reconstructed by many methods, as CSV. Each result is a\n"
-                "file, and the same command goes on after an interruption.",
-                "  mrilab compare image.h5 other.h5 --truth truth.h5\n"
-                "  mrilab compare --config data/sweeps/small.json --jobs 2\n"
-                "  mrilab compare --config data/sweeps/tuning.json --tune tuned.json --jobs 2\n"
-                "  mrilab compare --config data/sweeps/full.json --scheduler tcp://node17:8786 --device cuda")
-    p.add_argument("images", nargs="*", metavar="IMAGE")
-    what = p.add_mutually_exclusive_group(required=True)
-    what.add_argument("--truth", metavar="FILE", help="the image that the others are compared with")
-    what.add_argument("--config", metavar="FILE", help="what is compared with what, JSON or TOML")
-    images = p.add_argument_group("images")
-    images.add_argument("--match", action="store_true", help="scale each image to the truth first (least squares)")
-    images.add_argument("--json", action="store_true", help="for programs")
-    sweep = p.add_argument_group("methods")
-    sweep.add_argument("--out", metavar="FILE", help="table of the results (data/results/CONFIG.csv)")
-    sweep.add_argument("--folder", help="one file for each result (runs/CONFIG)")
-    sweep.add_argument("--tune", metavar="FILE", help="search the best settings instead, and write them")
-    sweep.add_argument("--jobs", type=int, default=1, metavar="N", help="reconstructions at a time (%(default)s)")
-    sweep.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, its .json file, or 'local'")
-    sweep.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (%(default)s)")
-    sweep.add_argument("--quiet", action="store_true", help="no progress bar")
+    p = command("compare", commands.compare, "images against a truth",
+                "PSNR, PSNR inside the head and SSIM of images against a truth on the same grid.",
+                "  mrilab compare image.h5 other.h5 --truth truth.h5")
+    p.add_argument("images", nargs="+", metavar="IMAGE")
+    p.add_argument("--truth", required=True, metavar="FILE", help="the image that the others are compared with")
+    p.add_argument("--match", action="store_true", help="scale each image to the truth first (least squares)")
+    p.add_argument("--json", action="store_true", help="for programs")
     return top
 
 

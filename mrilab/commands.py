@@ -35,7 +35,7 @@ def train(options):
 
 def describe(path, voxel_size=None, measure=True):
     """What is in a file, as a dictionary; for a scan also what reconstructing it will take on this machine."""
-    from . import datasets, formats, nifti
+    from . import datasets, nifti, raw
     from .volumes import load_volume
 
     names = {d.name: d for d in datasets.list_datasets()}
@@ -47,7 +47,7 @@ def describe(path, voxel_size=None, measure=True):
         path = datasets.fetch(d.name)
     else:
         found = {"file": str(path)}
-    kind = formats.recognise(path)
+    kind = raw.recognise(path)
     found |= {"format": kind, "bytes": Path(path).stat().st_size}
     if kind == "nifti":
         shape, sizes = nifti.nifti_shape(path)
@@ -55,7 +55,7 @@ def describe(path, voxel_size=None, measure=True):
         volume = load_volume(path)
         shape, sizes = tuple(volume.data.shape), volume.voxel_size
     else:
-        scan = formats.open_scan(path, voxel_size)
+        scan = raw.open_scan(path, voxel_size)
         if kind == "cfl":
             found["bytes"] = Path(path).with_suffix(".cfl").stat().st_size
         shape, sizes = (*scan.shape[:2], scan.wanted), scan.voxel_size
@@ -75,8 +75,8 @@ def requirements(coils, shape, measure=True):
     """
     import torch
 
-    from .diffusion import load_prior
     from .operators import SenseOperator
+    from .priors import load_prior
 
     voxels = math.prod(shape)
     found = {"memory": voxels * 8 * (4 * coils + 12)}
@@ -137,11 +137,11 @@ def _as_acquisition(path, options, readout):
     """The file as an acquisition: ours, or any raw scan prepared."""
     import torch
 
-    from . import formats, mrd
-    from .preprocess import prepare
+    from . import raw
+    from .raw import prepare
     from .volumes import load_acquisition
 
-    if formats.recognise(path) == "acquisition":
+    if raw.recognise(path) == "acquisition":
         for name in ("coils", "maps", "calibration", "voxel_size"):
             if getattr(options, name) is not None:
                 raise ValueError(f"--{name.replace('_', '-')}: found {path}, an acquisition that is prepared already, "
@@ -149,33 +149,33 @@ def _as_acquisition(path, options, readout):
         return load_acquisition(path, readout)
     maps = options.maps
     if maps is not None:
-        maps = torch.from_numpy(formats.read_cfl(maps).copy()) if maps.endswith((".cfl", ".hdr")) \
-            else mrd.read_ahead_maps(maps)
+        maps = torch.from_numpy(raw.read_cfl(maps).copy()) if maps.endswith((".cfl", ".hdr")) \
+            else raw.read_ahead_maps(maps)
     return prepare(path, coils=options.coils, readout=readout, voxel_size=options.voxel_size, maps=maps,
                    calibration=options.calibration, whiten=not options.no_whitening)
 
 
 def convert(options):
-    from . import formats, mrd
-    from .volumes import load_volume, save_acquisition
+    from . import raw
+    from .volumes import load_volume, save_acquisition, save_volume
 
     out = Path(options.out)
     _check_folder(out)
-    if formats.recognise(_locate(options.file)) in ("volume", "nifti"):
+    if raw.recognise(_locate(options.file)) in ("volume", "nifti"):
         volume = load_volume(options.file, options.phase)
         if out.suffix == ".cfl":
-            formats.save_cfl(out, volume.data, volume.voxel_size)
+            raw.save_cfl(out, volume.data, volume.voxel_size)
         else:
-            save_image(out, volume)
+            save_volume(out, volume)
     else:
         if out.suffix not in (".h5", ".hdf5", ".cfl", ".mrd"):
             raise ValueError(f"out: found {options.out!r}, expected a name ending in .h5, .cfl or .mrd for a scan")
         acquisition = _as_acquisition(options.file, options, options.readout)
         if out.suffix == ".cfl":
-            formats.save_cfl(out, acquisition.kspace, acquisition.voxel_size)
-            formats.save_cfl(out.with_name(f"{out.stem}_maps.cfl"), acquisition.maps)
+            raw.save_cfl(out, acquisition.kspace, acquisition.voxel_size)
+            raw.save_cfl(out.with_name(f"{out.stem}_maps.cfl"), acquisition.maps)
         elif out.suffix == ".mrd":
-            mrd.save_ismrmrd(out, acquisition.kspace, acquisition.mask, acquisition.voxel_size)
+            raw.save_ismrmrd(out, acquisition.kspace, acquisition.mask, acquisition.voxel_size)
         else:
             save_acquisition(out, acquisition)
         for key, value in acquisition.info.items():
@@ -198,23 +198,9 @@ def _check_folder(out):
         raise FileNotFoundError(f"{Path(out).parent}: no such folder; it is where {Path(out).name} should go")
 
 
-def save_image(path, volume):
-    """A volume as HDF5 or NIfTI, by the ending of the name."""
-    from .nifti import save_nifti
-    from .volumes import save_volume
-
-    name = str(path)
-    if name.endswith((".nii", ".nii.gz")):
-        save_nifti(path, volume)
-    elif name.endswith((".h5", ".hdf5")):
-        save_volume(path, volume)
-    else:
-        raise ValueError(f"out: found {name!r}, expected a name ending in .h5, .nii or .nii.gz")
-
-
 def simulate(options):
     from .simulate import simulate_acquisition
-    from .volumes import Volume, load_volume, save_acquisition
+    from .volumes import Volume, load_volume, save_acquisition, save_volume
 
     _check_folder(options.out)
     volume = load_volume(options.volume)
@@ -225,7 +211,7 @@ def simulate(options):
     print(options.out)
     if options.truth:
         _check_folder(options.truth)
-        save_image(options.truth, Volume(truth, acquisition.voxel_size, {"source": f"truth of {options.out}"}))
+        save_volume(options.truth, Volume(truth, acquisition.voxel_size, {"source": f"truth of {options.out}"}))
         print(options.truth)
 
 
@@ -289,8 +275,8 @@ def reconstruct_one(path, target, settings, processes=1, rank=0):
 
     from . import methods
     from .datasets import locate, sha256
-    from .diffusion import load_prior
-    from .volumes import Volume
+    from .priors import load_prior
+    from .volumes import Volume, save_volume
 
     options = argparse.Namespace(**settings)
     if processes > 1:
@@ -322,7 +308,7 @@ def reconstruct_one(path, target, settings, processes=1, rank=0):
     if prior is not None:
         record["prior"] = {"name": options.prior, "sha256": sha256(locate(options.prior, "prior")),
                            "voxel_sizes": list(prior.voxel_sizes)}
-    save_image(target, volume)
+    save_volume(target, volume)
     save_record(_beside(target, ".json"), record)
     save_picture(_beside(target, ".png"), image, result.voxel_size, acquisition.acceleration)
     return target
@@ -360,7 +346,7 @@ def _beside(target, ending):
 
 def save_record(path, record):
     """A dictionary as JSON, whole or not at all."""
-    from .volumes import atomic_path
+    from .writing import atomic_path
 
     text = json.dumps(record, indent=1, default=lambda value: getattr(value, "tolist", value.__str__)()) + "\n"
     with atomic_path(path) as temporary:
@@ -374,8 +360,9 @@ def save_picture(path, image, voxel_size, acceleration=None):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    from .checks import PLANES
     from .plotting import show_slices, use_style
-    from .volumes import PLANES, atomic_path
+    from .writing import atomic_path
 
     with plt.rc_context():
         use_style()
@@ -386,41 +373,6 @@ def save_picture(path, image, voxel_size, acceleration=None):
 
 
 def compare(options):
-    """Images with their truth; or, with a settings file, methods with each other."""
-    if bool(options.images) == bool(options.config):
-        raise ValueError(f"images: found {len(options.images)}, expected at least one with --truth, none with --config")
-    (compare_methods if options.config else compare_images)(options)
-
-
-def compare_methods(options):
-    """Run the sweep of a settings file, or tune its methods; say how far it is."""
-    from . import experiments, tuning
-    from .sweeps import load_sweep, make_jobs
-
-    sweep = load_sweep(options.config)
-    name = Path(options.config).stem
-    folder = Path(options.folder or Path("runs") / name)
-    how = dict(count=options.jobs, scheduler=options.scheduler, device=options.device, progress=not options.quiet)
-    if options.tune:
-        _check_folder(options.tune)
-        tuning.tune(sweep, folder, out=options.tune, **how)
-        print(options.tune)
-        return
-    out = Path(options.out or Path("data") / "results" / f"{name}.csv")
-    _check_folder(out)
-    jobs = make_jobs(sweep)
-    left = len(experiments.unfinished(jobs, folder, sweep["keep_slices"]))
-    say(f"{folder}: {len(jobs)} jobs, {len(jobs) - left} done, {left} left")
-    rows, failed = experiments.run(jobs, folder, keep_slices=sweep["keep_slices"], **how)
-    say(f"{folder}: {len(jobs)} jobs, {len(rows)} done, {len(failed)} failed")
-    experiments.write_rows(out, rows)
-    print(out)
-    if failed:
-        raise ValueError(f"{options.config}: {len(failed)} of {len(jobs)} jobs failed; the same command tries them "
-                         "again")
-
-
-def compare_images(options):
     from . import metrics
     from .volumes import load_volume
 

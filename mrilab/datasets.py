@@ -1,7 +1,7 @@
 """The data: volumes and priors that mrilab ships, and public scans that it can download.
 
 Each file is checked by SHA-256 at every use. The registry of what ships lies in ``registry.json``, written by
-``data/build_volumes.py`` and ``data/train_priors.py``; files are looked for in the checkout's ``data/``, and an
+``data/build_volumes.py`` and ``studies/train_priors.py``; files are looked for in the checkout's ``data/``, and an
 installed package without a checkout downloads them from ``MRILAB_DATA_URL``, the address of a release's ``data/``
 folder. The sets of others are in ``external.json``. Their sums are not published; the sum of the first download is
 recorded beside the file, and holds from then on.
@@ -205,7 +205,7 @@ def _fetch_external(entry):
     if expected:
         _verify(path, expected, f"delete it to download again, or {record.name} if the new file is the right one")
         return path
-    from .volumes import atomic_path
+    from .writing import atomic_path
 
     with open(path, "rb") as file:
         if not file.read(8).startswith(MAGIC.get(entry.format, b"")):
@@ -372,7 +372,7 @@ def _inside(archive, names, total, ratio):
 def _write_out(source, path, size):
     import shutil
 
-    from .volumes import atomic_path
+    from .writing import atomic_path
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with source, atomic_path(path) as temporary, open(temporary, "wb") as file:

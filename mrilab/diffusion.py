@@ -7,12 +7,8 @@ and ``sigma = std / alpha``: one network serves both.
 """
 
 import itertools
-import json
 
 import torch
-from safetensors.torch import load_file
-
-from .unet import UNet
 
 
 def to_channels(slices):
@@ -216,70 +212,3 @@ def denoising_loss(prior, clean, sigma, noise, voxel_size=None):
     error = prior(clean + s * noise, sigma, voxel_size) - clean
     weight = (sigma**2 + prior.sigma_data**2) / (sigma * prior.sigma_data) ** 2
     return weight * error.square().mean(dim=tuple(range(1, error.ndim)))
-
-
-def new_prior(network, voxel_sizes, widths, conditioned=False, sigma_data=0.3):
-    """An untrained prior: ``"unet"``, ``"unet3d"`` for volumes, or ``"operator"`` for one in function space.
-
-    Examples
-    --------
-    >>> type(new_prior("operator", (2.0, 2.0), (4, 4, 8))).__name__
-    'OperatorPrior'
-    """
-    # here, for that module is built on this one
-    from .neural_operator import OperatorPrior
-
-    if network == "operator":
-        return OperatorPrior(widths, voxel_sizes, sigma_data)
-    if network not in ("unet", "unet3d"):
-        raise ValueError(f"network: found {network!r}, expected unet, unet3d or operator")
-    dims = 2 if network == "unet" else 3
-    return Prior(UNet(widths, 1 + dims if conditioned else 1, dims=dims), voxel_sizes, sigma_data, conditioned, dims)
-
-
-def load_prior(name_or_path, device="cpu"):
-    """Load a prior: safetensors weights and the JSON card beside them.
-
-    Parameters
-    ----------
-    name_or_path : str or Path
-        A shipped prior (``"diverse"``, ``"fixed_1mm"``), or a ``.safetensors`` file with its ``.json`` card.
-    device : str or torch.device
-        Where to put the network.
-
-    Returns
-    -------
-    Prior
-        In evaluation mode; an :class:`~mrilab.neural_operator.OperatorPrior` if the card says so.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        No such file; an unreadable card or weights; weights that do not match the card.
-
-    Examples
-    --------
-    >>> load_prior("fixed_1mm").voxel_sizes
-    (1.0, 1.0)
-    """
-    from .datasets import locate, sha256
-
-    path = locate(name_or_path, "prior")
-    card_path = path.with_suffix(".json")
-    if not card_path.is_file():
-        raise FileNotFoundError(f"{card_path}: no such file; the card of {path.name} belongs beside it")
-    try:
-        card = json.loads(card_path.read_text())
-        prior = new_prior(card.get("network", "unet"), card["voxel_sizes"], card["widths"], card["conditioned"],
-                          card["sigma_data"])
-        expected = card["sha256"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{card_path}: not the card of a prior: {error!r}") from None
-    found = sha256(path)
-    if found != expected:
-        raise ValueError(f"{path}: found SHA-256 {found}, but its card says {expected}")
-    try:
-        prior.net.load_state_dict({k: v.float() for k, v in load_file(path).items()})
-    except Exception as error:
-        raise ValueError(f"{path}: weights do not fit the network of the card: {error}") from None
-    return prior.eval().requires_grad_(False).to(device, memory_format=prior.memory_format)

@@ -7,7 +7,7 @@ Chapter 1 derives both conventions.
 
 import torch
 
-from .volumes import check_voxel_size
+from .checks import check_voxel_size
 
 AXES = (-3, -2, -1)
 
@@ -50,6 +50,22 @@ def ifft3c(k, axes=AXES):
     """
     k = torch.fft.ifftshift(k, dim=axes)
     return torch.fft.fftshift(torch.fft.ifftn(k, dim=axes, norm="ortho"), dim=axes)
+
+
+def crop_readout(kspace, start, stop):
+    """k-space of the positions ``start`` to ``stop`` along x: x is fully sampled, so its transform can be undone.
+
+    Examples
+    --------
+    >>> crop_readout(torch.randn(2, 4, 4, 8, dtype=torch.complex64), 2, 5).shape
+    torch.Size([2, 4, 4, 3])
+    """
+    size = kspace.shape[-1]
+    if not 0 <= start < stop <= size:
+        raise ValueError(f"start, stop: found {start}, {stop}, expected 0 <= start < stop <= {size}")
+    if (start, stop) == (0, size):
+        return kspace
+    return fft3c(ifft3c(kspace, axes=(-1,))[..., start:stop], axes=(-1,))
 
 
 def resampled_shape(shape, voxel_size, new_voxel_size):

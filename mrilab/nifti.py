@@ -8,15 +8,16 @@ viewer shows it where it was.
 import gzip
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from . import _hdf5
-from .volumes import Volume, atomic_path
+from . import hdf5
+from .writing import atomic_path
 
 
-def _open(path):
+def _open(path: str | Path) -> Any:
     """The image and its size as the file claims it, checked against the bytes that are there."""
     import nibabel
     from nibabel.filebasedimages import ImageFileError
@@ -38,28 +39,27 @@ def _open(path):
         raise ValueError(f"{path}: found values of type {dtype}, expected numbers")
     stored = Path(image.file_map["image"].filename or path).stat().st_size
     claimed = dtype.itemsize * math.prod(shape) + int(getattr(image.dataobj, "offset", 0))
-    if claimed > stored * (_hdf5.RATIO if path.suffix == ".gz" else 1):
+    if claimed > stored * (hdf5.RATIO if path.suffix == ".gz" else 1):
         raise ValueError(f"{path}: found {stored} bytes, expected {claimed} as its header claims: not a whole file")
     if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-9:
         raise ValueError(f"{path}: found the affine {image.affine[:3].tolist()}, expected one that can be inverted")
     return image
 
 
-def nifti_shape(path):
+def nifti_shape(path: str | Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Matrix ``(z, y, x)`` and voxel size of a NIfTI file, from its header alone.
 
     Examples
     --------
-    >>> import tempfile, torch
-    >>> from mrilab.volumes import Volume
+    >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "a.nii"
-    >>> save_nifti(path, Volume(torch.ones(4, 5, 6), (3, 2, 1)))
+    >>> write_nifti(path, torch.ones(4, 5, 6), (3, 2, 1))
     >>> nifti_shape(path)
     ((4, 5, 6), (3.0, 2.0, 1.0))
     """
     import nibabel
 
-    with _hdf5.named(path):
+    with hdf5.named(path):
         image = _open(path)
         order = nibabel.io_orientation(image.affine)
         sizes = nibabel.affines.voxel_sizes(image.affine)
@@ -67,7 +67,8 @@ def nifti_shape(path):
         return tuple(int(image.shape[a]) for a in axes), tuple(float(sizes[a]) for a in axes)
 
 
-def load_nifti(path, phase=None, slices=None):
+def read_nifti(path: str | Path, phase: str | Path | None = None
+               ) -> tuple[torch.Tensor, tuple[float, ...], dict[str, Any]]:
     """Read a volume from ``.nii`` or ``.nii.gz``.
 
     Parameters
@@ -76,13 +77,15 @@ def load_nifti(path, phase=None, slices=None):
     phase : str or Path, optional
         File with the phase that belongs to the magnitude in ``path``: radians, or the whole numbers from -4096
         or 0 to 4095 that scanners write for a full turn.
-    slices : tuple of int, optional
-        First and last (not included) axial slice, z, to read; of an uncompressed file only that part is read.
 
     Returns
     -------
-    Volume
-        float32, or complex64 for complex data and pairs; ``info["affine"]`` maps voxel ``(x, y, z)`` to mm.
+    data : Tensor
+        ``(z, y, x)``, float32, or complex64 for complex data and pairs.
+    voxel_size : tuple of float
+        ``(dz, dy, dx)`` in mm.
+    info : dict
+        ``affine`` maps voxel ``(x, y, z)`` to mm; ``source``, the name of the file.
 
     Raises
     ------
@@ -93,26 +96,17 @@ def load_nifti(path, phase=None, slices=None):
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "image.nii.gz"
-    >>> save_nifti(path, Volume(torch.rand(4, 5, 6), (3, 2, 1)))
-    >>> load_nifti(path).voxel_size
-    (3.0, 2.0, 1.0)
+    >>> write_nifti(path, torch.rand(4, 5, 6), (3, 2, 1))
+    >>> data, voxel_size, info = read_nifti(path)
+    >>> data.shape, voxel_size
+    (torch.Size([4, 5, 6]), (3.0, 2.0, 1.0))
     """
     import nibabel
 
-    with _hdf5.named(path):
+    with hdf5.named(path):
         image = _open(path)
         if image.ndim > 3:
             image = image.slicer[(..., *[0] * (image.ndim - 3))]
-        if slices is not None:
-            order = nibabel.io_orientation(image.affine)
-            axis = int(np.flatnonzero(order[:, 0] == 2)[0])
-            start, stop = slices
-            size = image.shape[axis]
-            if not 0 <= start < stop <= size:
-                raise ValueError(f"slices: found {slices}, expected 0 <= first < last <= {size}")
-            if order[axis, 1] < 0:
-                start, stop = size - stop, size - start
-            image = image.slicer[tuple(slice(start, stop) if a == axis else slice(None) for a in range(3))]
         image = nibabel.as_closest_canonical(image)
         dtype = image.get_data_dtype()
         values = np.asanyarray(image.dataobj).astype(np.complex64 if dtype.kind == "c" else np.float32)
@@ -120,15 +114,15 @@ def load_nifti(path, phase=None, slices=None):
         sizes = tuple(float(d) for d in nibabel.affines.voxel_sizes(affine)[::-1])
         data = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 1, 0)))
         if phase is not None:
-            other = load_nifti(phase, slices=slices)
-            if other.data.shape != data.shape or not np.allclose(other.info["affine"], affine, atol=1e-3):
-                raise ValueError(f"{phase}: found a phase image of shape {tuple(other.data.shape)} in another place or "
+            other, _, place = read_nifti(phase)
+            if other.shape != data.shape or not np.allclose(place["affine"], affine, atol=1e-3):
+                raise ValueError(f"{phase}: found a phase image of shape {tuple(other.shape)} in another place or "
                                  f"size than the magnitude, {tuple(data.shape)}, expected the same")
-            data = torch.polar(data.float(), _radians(other.data, phase))
-        return Volume(data, sizes, {"affine": affine, "source": Path(path).name})
+            data = torch.polar(data.float(), _radians(other, phase))
+        return data, sizes, {"affine": affine, "source": Path(path).name}
 
 
-def _radians(values, path):
+def _radians(values: torch.Tensor, path: str | Path) -> torch.Tensor:
     """Phase in radians, from radians or from a scanner's whole numbers."""
     low, high = values.min().item(), values.max().item()
     if -3.2 <= low and high <= 3.2 and not (values == values.round()).all():
@@ -139,8 +133,8 @@ def _radians(values, path):
                      "-4096 or 0 to 4095")
 
 
-def phase_path(path):
-    """Where :func:`save_nifti` puts the phase of a complex volume: ``image.nii.gz`` to ``image_phase.nii.gz``.
+def phase_path(path: str | Path) -> Path:
+    """Where :func:`write_nifti` puts the phase of a complex volume: ``image.nii.gz`` to ``image_phase.nii.gz``.
 
     Examples
     --------
@@ -152,30 +146,28 @@ def phase_path(path):
     return path.with_name(f"{stem}_phase{path.name[len(stem):]}")
 
 
-def save_nifti(path, volume):
-    """Write a volume; a complex one as a pair, magnitude and phase in radians (:func:`phase_path`).
+def write_nifti(path: str | Path, data: torch.Tensor, voxel_size: tuple, affine: np.ndarray | None = None) -> None:
+    """Write a volume ``(z, y, x)``; a complex one as a pair, magnitude and phase in radians (:func:`phase_path`).
 
-    The affine is ``info["affine"]`` if it is there, and else puts the middle of the volume at the origin.
+    Without an ``affine`` the middle of the volume is put at the origin.
 
     Examples
     --------
-    >>> import tempfile, torch
-    >>> from mrilab.volumes import Volume, load_volume
+    >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "a.nii.gz"
-    >>> save_nifti(path, Volume(torch.ones(4, 5, 6), (3, 2, 1)))
-    >>> load_volume(path).voxel_size
-    (3.0, 2.0, 1.0)
+    >>> write_nifti(path, torch.ones(4, 5, 6), (3, 2, 1))
+    >>> nifti_shape(path)
+    ((4, 5, 6), (3.0, 2.0, 1.0))
     """
     import nibabel
 
     if not str(path).endswith((".nii", ".nii.gz")):
         raise ValueError(f"path: found {str(path)!r}, expected a name ending in .nii or .nii.gz")
-    affine = volume.info.get("affine")
     if affine is None:
-        sizes = np.array(volume.voxel_size[::-1])
+        sizes = np.array(voxel_size[::-1])
         affine = np.diag([*sizes, 1.0])
-        affine[:3, 3] = [-d * (n // 2) for d, n in zip(sizes, volume.data.shape[::-1])]
-    data = volume.data.detach().cpu()
+        affine[:3, 3] = [-d * (n // 2) for d, n in zip(sizes, data.shape[::-1])]
+    data = data.detach().cpu()
     images = {path: data} if not data.is_complex() else {path: data.abs(), phase_path(path): data.angle()}
     for target, values in images.items():
         image = nibabel.Nifti1Image(values.numpy().transpose(2, 1, 0), np.asarray(affine, float))

@@ -7,8 +7,8 @@ spend their time in ``normal = adjoint(forward(x))``, which is written for speed
 
 import torch
 
+from .checks import check_maps_and_mask
 from .fourier import fft3c, ifft3c
-from .volumes import check_maps_and_mask
 
 
 class SenseOperator:

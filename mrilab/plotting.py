@@ -6,7 +6,7 @@ the right. matplotlib is imported when a figure is asked for, not before.
 
 import torch
 
-from .volumes import PLANES
+from .checks import PLANES
 
 
 def use_style():

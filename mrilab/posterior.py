@@ -31,9 +31,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from .checks import PLANES
 from .operators import conjugate_gradients
 from .problem import Problem
-from .volumes import PLANES
 
 
 def dds(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3.0, 0.01), gamma=None, eta=0.85, cg_iterations=5,
@@ -47,7 +47,7 @@ def dds(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3.0, 0.01), 
     ----------
     acquisition : Acquisition
         Its intensities are brought to the prior's scale here, and back at the end. A noise level that is not known is
-        estimated (:func:`~mrilab.problem.noise_level`).
+        estimated (:func:`~mrilab.coils.noise_level`).
     prior : Prior
         The work is done on its device.
     plane : str
@@ -82,7 +82,7 @@ def dds(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3.0, 0.01), 
 
     Examples
     --------
-    >>> from mrilab.diffusion import load_prior
+    >>> from mrilab.priors import load_prior
     >>> from mrilab.simulate import head_phantom, simulate_acquisition
     >>> acq, truth = simulate_acquisition(head_phantom((8, 8, 8)), acceleration=4)
     >>> result = dds(acq, load_prior("diverse"), steps=3, progress=False)
@@ -102,7 +102,7 @@ def diffusion_mbir(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3
     corrects the noisy image, after each of 2,000 predictor and corrector steps, and joins the last slice to the first.
     Here the denoised image is corrected, as its authors do later in DDS to get by with fewer steps. The authors'
     script for MRI has ``tv = 0.005`` and twice that for the penalty of ADMM; twice is kept, and the default of ``tv``
-    is better on the validation slab (``data/budgets.py``). Neighbours are drawn together, in the mean over runs too:
+    is better on the validation slab (``studies/budgets.py``). Neighbours are drawn together, in the mean over runs too:
     that is a second prior beside the network's. With ``tv=0`` this is :func:`dds`.
 
     Parameters as for :func:`dds`, and
@@ -118,7 +118,7 @@ def diffusion_mbir(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3
 
     Examples
     --------
-    >>> from mrilab.diffusion import load_prior
+    >>> from mrilab.priors import load_prior
     >>> from mrilab.simulate import head_phantom, simulate_acquisition
     >>> acq, truth = simulate_acquisition(head_phantom((8, 8, 8)), acceleration=4)
     >>> result = diffusion_mbir(acq, load_prior("diverse"), steps=2, progress=False)
@@ -154,7 +154,7 @@ def tpdm(acquisition, prior, planes=("axial", "coronal"), steps=50, seed=0, sigm
 
     Examples
     --------
-    >>> from mrilab.diffusion import load_prior
+    >>> from mrilab.priors import load_prior
     >>> from mrilab.simulate import head_phantom, simulate_acquisition
     >>> acq, truth = simulate_acquisition(head_phantom((8, 8, 8)), acceleration=4)
     >>> result = tpdm(acq, load_prior("diverse"), steps=2, progress=False)
@@ -184,7 +184,7 @@ def iscs(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3.0, 0.01),
 
     Examples
     --------
-    >>> from mrilab.diffusion import load_prior
+    >>> from mrilab.priors import load_prior
     >>> from mrilab.simulate import head_phantom, simulate_acquisition
     >>> acq, truth = simulate_acquisition(head_phantom((8, 8, 8)), acceleration=4)
     >>> result = iscs(acq, load_prior("diverse"), steps=2, progress=False)

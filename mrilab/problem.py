@@ -11,10 +11,12 @@ import warnings
 import torch
 from torch import distributed
 
+from .checks import PLANES
+from .coils import noise_level
 from .diffusion import Prior, to_channels, to_complex
 from .metrics import percentile
 from .operators import SenseOperator, conjugate_gradients
-from .volumes import PLANES, Acquisition, Reconstruction
+from .volumes import Acquisition, Reconstruction
 
 START = dict(regularization=0.005, iterations=10)       # of least squares
 
@@ -25,7 +27,7 @@ class Problem:
     Parameters
     ----------
     acquisition : Acquisition
-        A noise level that is not known is estimated (:func:`noise_level`).
+        A noise level that is not known is estimated (:func:`~mrilab.coils.noise_level`).
     prior : Prior
         The work is done on its device.
     prior_voxel_size : tuple of float, optional
@@ -49,7 +51,7 @@ class Problem:
 
     Examples
     --------
-    >>> from mrilab.diffusion import load_prior
+    >>> from mrilab.priors import load_prior
     >>> from mrilab.simulate import head_phantom, simulate_acquisition
     >>> problem = Problem(simulate_acquisition(head_phantom((8, 8, 8)), 2)[0], load_prior("diverse"))
     >>> problem.start.shape, round(problem.misfit(problem.start), 2) < 0.2
@@ -126,7 +128,7 @@ def denoise_slices(x, prior, sigma, voxel_size, plane, chosen=slice(None)):
 
     Examples
     --------
-    >>> from mrilab.diffusion import load_prior
+    >>> from mrilab.priors import load_prior
     >>> x = torch.zeros(8, 12, 16, dtype=torch.complex64)
     >>> denoise_slices(x, load_prior("diverse"), 0.1, (2, 2, 2), "coronal").shape
     torch.Size([12, 8, 16])
@@ -143,30 +145,3 @@ def denoise_slices(x, prior, sigma, voxel_size, plane, chosen=slice(None)):
         clean[mine] = to_complex(prior.denoise(to_channels(slices[mine]), sigma, in_plane))
     distributed.all_reduce(torch.view_as_real(clean))       # everything else is zero
     return clean
-
-
-def noise_level(kspace, mask):
-    """Standard deviation of the k-space noise, read off the outer eighths of the readout.
-
-    There the signal of an image is weakest; the median of the magnitudes is robust against what is
-    left, and is ``sqrt(2 ln 2)`` standard deviations for complex noise. Signal makes it too high, never
-    too low. Zeros, as a partial echo leaves them, do not count.
-
-    Parameters
-    ----------
-    kspace : Tensor
-        complex64 ``(coils, z, y, x)``.
-    mask : Tensor
-        bool ``(z, y)``.
-
-    Examples
-    --------
-    >>> k = 0.02 * torch.view_as_complex(torch.randn(4, 20, 20, 64, 2, generator=torch.Generator().manual_seed(0)))
-    >>> round(noise_level(k, torch.ones(20, 20, dtype=bool)), 3)
-    0.02
-    """
-    measured = kspace[:, mask]
-    edge = max(1, measured.shape[-1] // 8)
-    outer = torch.cat([measured[..., :edge], measured[..., -edge:]], dim=-1).abs()
-    outer = outer[outer > 0]
-    return outer.median().item() / 1.1774 if len(outer) else 0.0

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 
 import torch
 from torch import distributed
@@ -94,3 +95,20 @@ def in_parallel(function, calls, count=1, scheduler=None):
             stack.enter_context(joblib.parallel_config(backend="dask"))
         work = joblib.Parallel(-1 if scheduler else count, batch_size=1, return_as="generator_unordered")
         yield from work(joblib.delayed(function)(*call) for call in calls)
+
+
+def hardware(device="cpu"):
+    """One line that names the machine's processor, for cards and result files.
+
+    Examples
+    --------
+    >>> hardware().endswith("threads")
+    True
+    """
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        lines = [line for line in open("/proc/cpuinfo") if line.startswith("model name")]
+        name = lines[0].split(":")[1].strip() if lines else name
+    return f"{name}, {torch.get_num_threads()} threads"

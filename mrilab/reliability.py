@@ -12,7 +12,7 @@ import math
 import torch
 from torch.nn.functional import conv3d
 
-from .volumes import check_voxel_size
+from .checks import check_voxel_size
 
 FINER = 5       # points along each axis of a voxel, for the partial volume of a lesion's edge
 

@@ -21,9 +21,9 @@ import math
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from .checks import check_array, check_voxel_size
 from .fourier import fft3c, ifft3c, resampled_shape, resize_centred
 from .operators import conjugate_gradients
-from .volumes import check_array, check_voxel_size
 
 INTERPOLATIONS = ("nearest", "trilinear", "fourier")
 NAMES = ("voxel", *INTERPOLATIONS, "gaussian", "neural_field")

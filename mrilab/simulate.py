@@ -9,11 +9,12 @@ import math
 
 import torch
 
+from .checks import check_voxel_size
 from .coils import birdcage_maps
 from .fourier import fft3c
+from .masks import poisson_disc_mask
 from .metrics import percentile
-from .sampling import poisson_disc_mask
-from .volumes import Acquisition, Volume, check_voxel_size
+from .volumes import Acquisition, Volume
 
 FIELD_OF_VIEW = (168, 216, 168)     # mm, of the phantom: z up, y to the front, x to one side
 
@@ -23,7 +24,7 @@ def simulate_acquisition(volume, acceleration, coils=8, noise=0.01, seed=0):
 
     The image is scaled so that the 99th percentile of its magnitude is 1; a real one gets a smooth
     random phase. Coils are :func:`~mrilab.coils.birdcage_maps`, the mask is a
-    :func:`~mrilab.sampling.poisson_disc_mask`.
+    :func:`~mrilab.masks.poisson_disc_mask`.
 
     Parameters
     ----------

@@ -8,14 +8,10 @@ import contextlib
 import datetime
 import json
 import math
-import os
-import platform
 import time
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -23,11 +19,11 @@ from tqdm import tqdm
 
 from .augmentation import batches, ends_of
 from .datasets import locate, sha256
-from .diffusion import denoising_loss, load_prior, new_prior, to_channels
+from .diffusion import denoising_loss, to_channels
 from .metrics import percentile
-from .processes import join, leave
+from .priors import load_prior, new_prior, save_prior, whole_file
+from .processes import hardware, join, leave
 from .simulate import smooth_phase
-from .volumes import atomic_path
 
 REPORT = 50                         # steps between looks at the loss
 LOG_SIGMA = (-2.2, 1.3)             # mean and standard deviation of the log of most training noise levels
@@ -136,7 +132,7 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
     --------
     >>> import tempfile
     >>> from mrilab.simulate import head_phantom
-    >>> from mrilab.diffusion import load_prior
+    >>> from mrilab.priors import load_prior
     >>> out = tempfile.mkdtemp() + "/tiny.safetensors"
     >>> path = train([head_phantom((6, 6, 6))], (6, 6), out, steps=2, batch=2, patch=16, widths=(8,), progress=False)
     >>> load_prior(path).voxel_sizes
@@ -333,19 +329,9 @@ def one_line(table):
     return " ".join(words)
 
 
-@contextlib.contextmanager
-def _whole_file(path):
-    """:func:`~mrilab.volumes.atomic_path`, whose every failure, of a full disk for one, is an OSError."""
-    try:
-        with atomic_path(path) as temporary:
-            yield temporary
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise OSError(f"{path}: could not be written ({error}); what was there before is as it was") from None
-
-
 def _save_checkpoint(path, state):
     """Write the state of a run, whole or not at all."""
-    with _whole_file(path) as temporary:
+    with whole_file(path) as temporary:
         torch.save(state, temporary)
 
 
@@ -361,55 +347,3 @@ def _load_checkpoint(path, settings, device):
             raise ValueError(f"{path}: found a run with {name} {found.get(name)}, expected {value}; finish it with "
                              "its own settings, or delete it to start anew")
     return state
-
-
-def save_prior(path, prior, card):
-    """Write the weights as float16 safetensors, and the card with their SHA-256 beside them.
-
-    Parameters
-    ----------
-    path : str or Path
-        ``.safetensors``; the card goes beside it as ``.json``.
-    prior : Prior
-    card : dict
-        What :func:`~mrilab.diffusion.load_prior` needs (``network``, ``voxel_sizes``, ``widths``, ``conditioned``,
-        ``sigma_data``), and whatever else is to be known.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be written; what was there before stays.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> card = dict(network="unet", voxel_sizes=[1, 4], widths=[8, 8], conditioned=True, sigma_data=0.3)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_prior(f"{folder}/a.safetensors", new_prior("unet", (1, 4), (8, 8), conditioned=True), card)
-    ...     load_prior(f"{folder}/a.safetensors").voxel_sizes
-    (1, 4)
-    """
-    path = Path(path)
-    with _whole_file(path) as temporary:
-        save_file({k: v.half().contiguous() for k, v in prior.net.state_dict().items()}, temporary)
-        digest = sha256(temporary)
-    with _whole_file(path.with_suffix(".json")) as temporary:
-        lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in dict(card, sha256=digest).items()]
-        temporary.write_text("{" + ",\n ".join(lines) + "}\n")
-
-
-def hardware(device="cpu"):
-    """One line that names the machine's processor, for cards and result files.
-
-    Examples
-    --------
-    >>> hardware().endswith("threads")
-    True
-    """
-    if torch.device(device).type == "cuda":
-        return torch.cuda.get_device_name(device)
-    name = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        lines = [line for line in open("/proc/cpuinfo") if line.startswith("model name")]
-        name = lines[0].split(":")[1].strip() if lines else name
-    return f"{name}, {torch.get_num_threads()} threads"

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from .checks import PLANES, check_voxel_size
 from .diffusion import ddpm_sigma, to_channels, to_complex
 from .problem import Problem, denoise_slices
 from .representations import represent
-from .volumes import PLANES, check_voxel_size
 
 # What each setting does; every entry can be given to reconstruct by name.
 SETTINGS = {
@@ -100,7 +100,7 @@ def denoised_average(x, prior, sigma, voxel_size, planes=tuple(PLANES), fraction
 
     Examples
     --------
-    >>> from mrilab.diffusion import load_prior
+    >>> from mrilab.priors import load_prior
     >>> x = torch.zeros(8, 8, 8, dtype=torch.complex64)
     >>> average, slices = denoised_average(x, load_prior("diverse"), 0.1, (2, 2, 2), fraction=0.25)
     >>> average.shape, slices
@@ -149,7 +149,7 @@ def score_matching_gradient(x, prior, sigma, voxel_size, planes=tuple(PLANES), f
     --------
     Every slice of two planes:
 
-    >>> from mrilab.diffusion import load_prior
+    >>> from mrilab.priors import load_prior
     >>> x = torch.zeros(8, 12, 16, dtype=torch.complex64)
     >>> gradient, value, evaluations = score_matching_gradient(
     ...     x, load_prior("diverse"), lambda: 0.1, (2, 2, 2), planes=("axial", "sagittal"))
@@ -225,7 +225,7 @@ def reconstruct(acquisition, prior, representation="voxel", planes=tuple(PLANES)
     ----------
     acquisition : Acquisition
         Its intensities are brought to the prior's scale here, and back at the end. A noise level that is
-        not known is estimated from the outer end of the readout (:func:`~mrilab.problem.noise_level`).
+        not known is estimated from the outer end of the readout (:func:`~mrilab.coils.noise_level`).
     prior : Prior
         The work is done on its device. One of volumes works with ``"fast"`` only, and needs no planes.
     representation : str
@@ -281,7 +281,7 @@ def reconstruct(acquisition, prior, representation="voxel", planes=tuple(PLANES)
 
     Examples
     --------
-    >>> from mrilab.diffusion import load_prior
+    >>> from mrilab.priors import load_prior
     >>> from mrilab.simulate import head_phantom, simulate_acquisition
     >>> acq, truth = simulate_acquisition(head_phantom((6, 6, 6)), acceleration=4)
     >>> result = reconstruct(acq, load_prior("diverse"), iterations=3, progress=False)

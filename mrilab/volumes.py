@@ -1,12 +1,9 @@
-"""Volumes and acquisitions: what they hold, how they are checked, how they are stored.
+"""Volumes, acquisitions and reconstructions: what they hold, and their files.
 
-Axes are ``(z, y, x)`` with x the readout; a voxel size is ``(dz, dy, dx)`` in mm. Anything that comes
-from outside passes the checks here once, so the rest of the package can trust its inputs.
+Axes are ``(z, y, x)`` with x the readout; a voxel size is ``(dz, dy, dx)`` in mm. What a file holds on disk is in
+:mod:`mrilab.files` and :mod:`mrilab.nifti`.
 """
 
-import contextlib
-import os
-import tempfile
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,46 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}      # the axis of (z, y, x) that numbers the slices
-
-
-def check_voxel_size(voxel_size, name="voxel_size"):
-    """Return ``voxel_size`` as a tuple of three positive floats, or raise ValueError naming ``name``.
-
-    Examples
-    --------
-    >>> check_voxel_size((1, 1, 3))
-    (1.0, 1.0, 3.0)
-    """
-    try:
-        sizes = tuple(float(d) for d in voxel_size)
-    except (TypeError, ValueError):
-        sizes = ()
-    if len(sizes) != 3 or not all(0 < d < float("inf") for d in sizes):
-        raise ValueError(f"{name}: found {voxel_size!r}, expected three positive numbers (dz, dy, dx) in mm")
-    return sizes
-
-
-def check_array(data, name, dims, axes):
-    """Return ``data`` as a float32 or complex64 tensor of ``dims`` dimensions with finite values.
-
-    Examples
-    --------
-    >>> check_array([[1, 2]], "image", 2, "(y, x)").dtype
-    torch.float32
-    >>> check_array([1, 2], "image", 2, "(y, x)")
-    Traceback (most recent call last):
-    ValueError: image: found shape (2,), expected 2 dimensions (y, x)
-    """
-    data = torch.as_tensor(data)
-    if data.ndim != dims:
-        raise ValueError(f"{name}: found shape {tuple(data.shape)}, expected {dims} dimensions {axes}")
-    if 0 in data.shape:
-        raise ValueError(f"{name}: found shape {tuple(data.shape)}, expected no empty axis")
-    data = data.to(torch.complex64 if data.is_complex() else torch.float32)
-    if not torch.isfinite(torch.view_as_real(data) if data.is_complex() else data).all():
-        raise ValueError(f"{name}: found NaN or infinite values, expected finite numbers")
-    return data
+from . import files
+from .checks import check_array, check_maps_and_mask, check_voxel_size
+from .coils import estimate_maps
+from .datasets import locate
+from .fourier import crop_readout, resample
 
 
 @dataclass
@@ -103,8 +65,6 @@ class Volume:
         The field of view is kept and the matrix is a whole number, so the voxel size of the result is
         field of view over matrix: the asked one, or the nearest possible.
         """
-        from .fourier import resample
-
         data = resample(self.data, self.voxel_size, new_voxel_size)
         if not self.data.is_complex():
             data = data.real
@@ -122,7 +82,7 @@ class Acquisition:
         complex64 ``(coils, z, y, x)``, centred; zero where not measured.
     maps : Tensor
         complex64 ``(coils, z, y, x)`` coil sensitivities. None has them estimated from the centre of k-space
-        (:func:`mrilab.preprocess.estimate_maps`), with a warning; that takes minutes for a large matrix.
+        (:func:`mrilab.coils.estimate_maps`), with a warning; that takes minutes for a large matrix.
     mask : Tensor
         bool ``(z, y)`` over (kz, ky); True where measured. x is the readout, always fully sampled.
     voxel_size : tuple of float
@@ -156,8 +116,6 @@ class Acquisition:
     def __post_init__(self):
         self.kspace = check_array(self.kspace, "kspace", 4, "(coils, z, y, x)").to(torch.complex64)
         if self.maps is None:
-            from .preprocess import estimate_maps
-
             _, self.mask = check_maps_and_mask(self.kspace, self.mask)
             self.maps, how = estimate_maps(self.kspace, self.mask)
             self.info = self.info | {"maps": how}
@@ -187,14 +145,8 @@ class Acquisition:
         >>> Acquisition(k, torch.ones_like(k), torch.ones(4, 6), (1, 1, 1)).readout_block(1, 3).kspace.shape
         torch.Size([2, 4, 6, 2])
         """
-        from .fourier import fft3c, ifft3c
-
-        size = self.kspace.shape[-1]
-        if not 0 <= start < stop <= size:
-            raise ValueError(f"start, stop: found {start}, {stop}, expected 0 <= start < stop <= {size}")
-        kspace = fft3c(ifft3c(self.kspace, axes=(-1,))[..., start:stop], axes=(-1,))
-        return Acquisition(kspace, self.maps[..., start:stop], self.mask, self.voxel_size, self.noise,
-                           moved_affine(self.info, start))
+        return Acquisition(crop_readout(self.kspace, start, stop), self.maps[..., start:stop], self.mask,
+                           self.voxel_size, self.noise, moved_affine(self.info, start))
 
     def to(self, device):
         """The same acquisition with its arrays on another device."""
@@ -215,33 +167,6 @@ def moved_affine(info, start):
     affine = np.array(info["affine"], float)
     affine[:3, 3] += start * affine[:3, 0]
     return info | {"affine": affine}
-
-
-def check_maps_and_mask(maps, mask):
-    """Return maps as complex64 ``(coils, z, y, x)`` and the mask as bool ``(z, y)``, or raise ValueError.
-
-    Examples
-    --------
-    A mask of every other line along y, the same for all z:
-
-    >>> maps, mask = check_maps_and_mask(torch.ones(2, 3, 4, 5), [[1, 0, 1, 0]])
-    >>> maps.dtype, mask.shape, mask[0]
-    (torch.complex64, torch.Size([3, 4]), tensor([ True, False,  True, False]))
-    >>> check_maps_and_mask(torch.ones(2, 3, 4, 5), torch.ones(3, 5))
-    Traceback (most recent call last):
-    ValueError: mask: found shape (3, 5), expected (3, 4), the (z, y) of maps (2, 3, 4, 5)
-    """
-    maps = check_array(maps, "maps", 4, "(coils, z, y, x)").to(torch.complex64)
-    mask = check_array(mask, "mask", 2, "(z, y) over (kz, ky)").to(torch.float32)
-    if not ((mask == 0) | (mask == 1)).all():
-        raise ValueError("mask: found values other than 0 and 1, expected True where measured")
-    if any(m not in (1, n) for m, n in zip(mask.shape, maps.shape[1:3])):
-        raise ValueError(f"mask: found shape {tuple(mask.shape)}, expected {tuple(maps.shape[1:3])}, "
-                         f"the (z, y) of maps {tuple(maps.shape)}")
-    mask = mask.expand(maps.shape[1:3])
-    if not mask.any():
-        raise ValueError("mask: found no measured position, expected at least one")
-    return maps, mask.bool()
 
 
 @dataclass
@@ -280,62 +205,7 @@ class Reconstruction:
     misfit: float
 
 
-@contextlib.contextmanager
-def atomic_path(path):
-    """A temporary path beside ``path`` that takes its place when the block ends without an error.
-
-    Examples
-    --------
-    >>> import tempfile, pathlib
-    >>> target = pathlib.Path(tempfile.mkdtemp()) / "a.txt"
-    >>> with atomic_path(target) as t:
-    ...     _ = t.write_text("whole or not at all")
-    >>> target.read_text(), len(list(target.parent.iterdir()))
-    ('whole or not at all', 1)
-    """
-    path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    try:
-        yield Path(name)
-        os.chmod(name, 0o644)       # mkstemp's own mode shuts out other users
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _read(path, names):
-    """Arrays of the named data sets, and the attributes, of an HDF5 file."""
-    from . import _hdf5
-
-    with _hdf5.opened(path) as file, _hdf5.named(path):
-        found = [_hdf5.numbers(file, name) for name in names]
-        if "voxel_size" not in file.attrs:
-            raise ValueError(f"{path}: found attributes {sorted(file.attrs)}, expected 'voxel_size'")
-        return [torch.from_numpy(np.asarray(data)) for data in found], dict(file.attrs)
-
-
-def save_volume(path, volume):
-    """Write a :class:`Volume` as HDF5: data set ``data``, attribute ``voxel_size``, the info beside it.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "a.h5"
-    >>> save_volume(path, Volume(torch.ones(4, 5, 6), (3, 2, 1), {"licence": "CC0"}))
-    >>> load_volume(path).info["licence"]
-    'CC0'
-    """
-    import h5py
-
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.create_dataset("data", data=volume.data.numpy(force=True), compression="gzip", shuffle=True)
-        file.attrs["voxel_size"] = volume.voxel_size
-        for key, value in volume.info.items():
-            file.attrs[key] = value
-
-
-def load_volume(name_or_path, phase=None):
+def load_volume(name_or_path: str | Path, phase: str | Path | None = None) -> Volume:
     """Read a :class:`Volume` from an HDF5 or NIfTI file, or a shipped one by its name.
 
     Integer data carry an attribute ``scale``; the values returned are ``data * scale``.
@@ -343,8 +213,7 @@ def load_volume(name_or_path, phase=None):
     Parameters
     ----------
     name_or_path : str or Path
-        A name from :func:`mrilab.datasets.list_datasets`, a file written by :func:`save_volume`, or NIfTI
-        (:func:`mrilab.nifti.load_nifti`).
+        A name from :func:`mrilab.datasets.list_datasets`, or a file written by :func:`save_volume`.
     phase : str or Path, optional
         NIfTI file with the phase that belongs to a NIfTI magnitude.
 
@@ -358,22 +227,12 @@ def load_volume(name_or_path, phase=None):
     >>> load_volume("qtim_MRHead").voxel_size
     (1.0, 1.0, 1.3)
     """
-    from .datasets import locate
-
     path = locate(name_or_path, "volume")
-    if _is_nifti(path) or phase is not None:
-        from .nifti import load_nifti
-
-        return load_nifti(path, phase)
-    (data,), info = _read(path, ["data"])
-    voxel_size, scale = info.pop("voxel_size"), info.pop("scale", None)
-    try:
-        return Volume(data if scale is None else data * float(scale), voxel_size, info)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    with files.named(path):
+        return Volume(*files.read_image(path, phase))
 
 
-def volume_shape(name_or_path):
+def volume_shape(name_or_path: str | Path) -> tuple[int, ...]:
     """Matrix of a volume file or a shipped volume, read from its header alone.
 
     Examples
@@ -381,28 +240,27 @@ def volume_shape(name_or_path):
     >>> volume_shape("qtim_MRHead")
     (96, 240, 120)
     """
-    from .datasets import locate
-
-    path = locate(name_or_path, "volume")
-    if _is_nifti(path):
-        from .nifti import nifti_shape
-
-        return nifti_shape(path)[0]
-    from . import _hdf5
-
-    with _hdf5.opened(path) as file:
-        data = _hdf5.numbers(file, "data")
-        if data.ndim != 3:
-            raise ValueError(f"{path}: found 'data' of shape {data.shape}, expected axes (z, y, x)")
-        return data.shape
+    return files.image_shape(locate(name_or_path, "volume"))
 
 
-def _is_nifti(path):
-    """NIfTI is told by its name: its magic number lies deep in the file, and often compressed."""
-    return str(path).endswith((".nii", ".nii.gz"))
+def save_volume(path: str | Path, volume: Volume) -> None:
+    """Write a :class:`Volume` by the ending of the name: HDF5 (``.h5``) or NIfTI (``.nii``, ``.nii.gz``).
+
+    HDF5 has the data set ``data``, the attribute ``voxel_size``, the info beside it. NIfTI keeps the place,
+    ``info["affine"]``, and of a complex volume magnitude and phase in two files (:mod:`mrilab.nifti`).
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a.h5"
+    >>> save_volume(path, Volume(torch.ones(4, 5, 6), (3, 2, 1), {"licence": "CC0"}))
+    >>> load_volume(path).info["licence"]
+    'CC0'
+    """
+    files.write_image(path, volume.data, volume.voxel_size, volume.info)
 
 
-def save_acquisition(path, acquisition):
+def save_acquisition(path: str | Path, acquisition: Acquisition) -> None:
     """Write an :class:`Acquisition` as HDF5: data sets ``kspace``, ``maps``, ``mask``, voxel size, noise.
 
     Examples
@@ -415,22 +273,15 @@ def save_acquisition(path, acquisition):
     >>> torch.equal(load_acquisition(path).kspace, acq.kspace)
     True
     """
-    import h5py
-
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        for name in ("kspace", "maps", "mask"):
-            file.create_dataset(name, data=getattr(acquisition, name).numpy(force=True))
-        file.attrs["voxel_size"] = acquisition.voxel_size
-        if acquisition.noise is not None:
-            file.attrs["noise"] = acquisition.noise
-        for key, value in acquisition.info.items():
-            file.attrs[key] = value
+    arrays = {name: getattr(acquisition, name) for name in ("kspace", "maps", "mask")}
+    noise = {} if acquisition.noise is None else {"noise": acquisition.noise}
+    files.write_hdf5(path, arrays, {"voxel_size": acquisition.voxel_size, **noise, **acquisition.info})
 
 
-def load_acquisition(path, readout=None):
+def load_acquisition(path: str | Path, readout: tuple[int, int] | None = None) -> Acquisition:
     """Read an :class:`Acquisition` written by :func:`save_acquisition`.
 
-    Raw scans of other formats become one by :func:`mrilab.preprocess.prepare`.
+    Raw scans of other formats become one by :func:`mrilab.raw.prepare`.
 
     Parameters
     ----------
@@ -453,19 +304,9 @@ def load_acquisition(path, readout=None):
     >>> load_acquisition(path).voxel_size
     (1.0, 1.0, 2.0)
     """
-    if readout is not None:
-        from . import _hdf5
-        from .formats import open_scan
-
-        kspace = open_scan(path).read(*readout)
-        with _hdf5.opened(path) as file:
-            maps = torch.from_numpy(_hdf5.numbers(file, "maps")[..., slice(*readout)])
-        (mask,), info = _read(path, ["mask"])
-        arrays, info = [kspace, maps, mask], moved_affine(info, readout[0])
-    else:
-        arrays, info = _read(path, ["kspace", "maps", "mask"])
+    arrays, info = files.read_acquisition(path, readout)
     voxel_size, noise = info.pop("voxel_size"), info.pop("noise", None)
-    try:
+    if readout is not None:
+        info = moved_affine(info, readout[0])
+    with files.named(path):
         return Acquisition(*arrays, voxel_size, None if noise is None else float(noise), info)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None

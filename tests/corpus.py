@@ -26,9 +26,7 @@ def good(folder):
     """One small valid file of each format; the path of each."""
     import torch
 
-    from mrilab.formats import save_cfl
-    from mrilab.mrd import save_ismrmrd
-    from mrilab.nifti import save_nifti
+    from mrilab.raw import save_cfl, save_ismrmrd
     from mrilab.volumes import Acquisition, Volume, save_acquisition, save_volume
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,8 +41,8 @@ def good(folder):
     save_volume(paths["volume.h5"], volume)
     save_ismrmrd(paths["ismrmrd.h5"], kspace[:, :3, :4], mask[:3, :4], (3, 2, 1))
     save_cfl(paths["scan.cfl"], kspace, (3, 2, 1))
-    save_nifti(paths["image.nii"], volume)
-    save_nifti(paths["image.nii.gz"], volume)
+    save_volume(paths["image.nii"], volume)
+    save_volume(paths["image.nii.gz"], volume)
     with h5py.File(paths["ismrmrd.h5"]) as source, h5py.File(paths["fastmri.h5"], "w") as file:
         file["kspace"] = kspace.numpy()
         file["ismrmrd_header"] = source["dataset/xml"][0]
@@ -251,7 +249,7 @@ def archives(folder):
 
 def read(path):
     """What mrilab makes of a file: the shape of what it returns."""
-    from mrilab import formats
+    from mrilab import raw
     from mrilab.volumes import load_acquisition, load_volume
 
     if path.name.endswith((".nii", ".nii.gz")) or "volume" in path.name:
@@ -260,7 +258,7 @@ def read(path):
         return tuple(volume.data.shape)
     if "acquisition" in path.name:
         return tuple(load_acquisition(path).kspace.shape)
-    scan = formats.open_scan(path)
+    scan = raw.open_scan(path)
     assert min(scan.voxel_size) > 0 and all(math.isfinite(d) for d in scan.voxel_size)
     return tuple(scan.read().shape)
 

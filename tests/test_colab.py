@@ -20,7 +20,7 @@ CELLS = ["""
 import ipywidgets
 import torch
 from mrilab import widgets
-from mrilab.diffusion import load_prior
+from mrilab.priors import load_prior
 from mrilab.volumes import Volume
 assert ipywidgets.__version__ == "7.7.1"
 image, volume = torch.rand(32, 40), Volume(torch.rand(4, 24, 24), (3, 3, 3))

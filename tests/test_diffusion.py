@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import save_file
 
 from mrilab import datasets
-from mrilab.diffusion import Prior, denoising_loss, load_prior, to_channels, to_complex
-from mrilab.training import save_prior
+from mrilab.diffusion import Prior, denoising_loss, to_channels, to_complex
+from mrilab.priors import load_prior, save_prior
 from mrilab.unet import UNet
 
 PRIORS = [d.name for d in datasets.list_datasets("prior")]

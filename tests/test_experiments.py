@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from mrilab import experiments, methods, sweeps, tuning
+from mrilab import methods
+from studies import experiments, sweeps, tuning
 from mrilab.__main__ import main
 from mrilab.volumes import Reconstruction, Volume, load_volume, save_volume
 
@@ -165,7 +166,7 @@ def test_toml_and_tuned_settings(tmp_path):
 
 @pytest.mark.parametrize("name", ["small", "default", "full"])
 def test_shipped_settings(name):
-    path = Path(__file__).parents[1] / "data" / "sweeps" / f"{name}.json"
+    path = Path(__file__).parents[1] / "studies" / "configs" / f"{name}.json"
     jobs = sweeps.make_jobs(sweeps.load_sweep(path))
     assert not any("colin27" in job["volume"] for job in jobs)
     assert {"cg_sense", "variational-diverse"} <= {job["label"] for job in jobs}

@@ -12,10 +12,8 @@ import torch
 
 from mrilab import commands
 from mrilab.__main__ import main
-from mrilab.formats import open_scan, save_cfl
-from mrilab.mrd import save_ismrmrd
-from mrilab.nifti import save_nifti
-from mrilab.volumes import Volume, load_acquisition, load_volume, save_acquisition
+from mrilab.raw import open_scan, save_cfl, save_ismrmrd
+from mrilab.volumes import Volume, load_acquisition, load_volume, save_acquisition, save_volume
 
 
 def run(*arguments):
@@ -136,7 +134,7 @@ def test_reconstruct_and_compare(folder, capsys, monkeypatch):
     assert prior["psnr"] > zf["psnr"] + 2 and cg["psnr"] > zf["psnr"] and 0 < cg["ssim"] < 1
     assert run("compare", "zf.h5", "--truth", "truth.h5", "--match") == 0
     assert "PSNR, dB" in capsys.readouterr().out
-    save_nifti("other.nii", Volume(torch.ones(12, 40, 26), (8, 6, 5)))
+    save_volume("other.nii", Volume(torch.ones(12, 40, 26), (8, 6, 5)))
     assert run("compare", "other.nii", "--truth", "truth.h5") == 1
     assert "expected that of the truth" in capsys.readouterr().err
 
@@ -190,8 +188,8 @@ def test_raw_scan_to_an_image_in_its_place(folder, tmp_path):
 
 def test_convert_between_containers(folder, tmp_path):
     data = torch.rand(4, 5, 6)
-    save_nifti(tmp_path / "m.nii.gz", Volume(data, (3, 2, 1)))
-    save_nifti(tmp_path / "p.nii.gz", Volume(data - 0.5, (3, 2, 1)))
+    save_volume(tmp_path / "m.nii.gz", Volume(data, (3, 2, 1)))
+    save_volume(tmp_path / "p.nii.gz", Volume(data - 0.5, (3, 2, 1)))
     assert run("convert", tmp_path / "m.nii.gz", tmp_path / "v.h5", "--phase", tmp_path / "p.nii.gz") == 0
     volume = load_volume(tmp_path / "v.h5")
     assert torch.allclose(volume.data, torch.polar(data, data - 0.5), atol=1e-6)

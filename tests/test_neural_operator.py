@@ -7,7 +7,7 @@ from test_augmentation import blobs
 from test_unet import awake
 
 from mrilab.datasets import list_datasets
-from mrilab.diffusion import Prior, load_prior, to_channels
+from mrilab.diffusion import Prior, to_channels
 from mrilab.fourier import resample
 from mrilab.neural_operator import (
     INTERPOLATIONS,
@@ -19,7 +19,8 @@ from mrilab.neural_operator import (
     resampling,
     taps,
 )
-from mrilab.training import save_prior, train
+from mrilab.priors import load_prior, save_prior
+from mrilab.training import train
 from mrilab.unet import UNet
 from mrilab.volumes import load_volume
 

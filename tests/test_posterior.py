@@ -4,16 +4,18 @@ import pytest
 import torch
 from test_diffusion import Oracle
 
+from mrilab.checks import PLANES
 from mrilab.classical import cg_sense
-from mrilab.diffusion import Prior, load_prior
+from mrilab.diffusion import Prior
 from mrilab.fourier import fft3c
 from mrilab.metrics import psnr
 from mrilab.mixture import GaussianMixture
 from mrilab.operators import SenseOperator
 from mrilab.posterior import _tv_step, dds, diffusion_mbir, iscs, slerp_noise, tpdm, white_noise
+from mrilab.priors import load_prior
 from mrilab.problem import Problem
 from mrilab.simulate import head_phantom, simulate_acquisition
-from mrilab.volumes import PLANES, Acquisition, Volume, load_volume
+from mrilab.volumes import Acquisition, Volume, load_volume
 
 pytestmark = pytest.mark.filterwarnings("ignore:voxel size")
 SAMPLERS = (dds, diffusion_mbir, tpdm, iscs)

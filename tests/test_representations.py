@@ -8,8 +8,9 @@ import torch
 from scipy.spatial.transform import Rotation
 from test_diffusion import Oracle
 
-from mrilab.diffusion import Prior, load_prior
+from mrilab.diffusion import Prior
 from mrilab.fourier import resample
+from mrilab.priors import load_prior
 from mrilab.problem import Problem
 from mrilab.representations import INTERPOLATIONS, NAMES, Gaussians, interpolation, represent, rotations
 from mrilab.simulate import head_phantom, simulate_acquisition

@@ -14,8 +14,9 @@ from test_augmentation import blobs
 
 from mrilab import training
 from mrilab.augmentation import batches
-from mrilab.diffusion import Prior, load_prior, new_prior
-from mrilab.training import save_prior, train, validate, validation_slices
+from mrilab.diffusion import Prior
+from mrilab.priors import load_prior, new_prior, save_prior
+from mrilab.training import train, validate, validation_slices
 from mrilab.unet import UNet
 from mrilab.volumes import save_volume
 

@@ -5,16 +5,19 @@ import torch
 from test_diffusion import TAU, Oracle
 from test_unet import awake
 
+from mrilab.checks import PLANES
 from mrilab.classical import cg_sense
-from mrilab.diffusion import Prior, load_prior, to_channels, to_complex
+from mrilab.coils import noise_level
+from mrilab.diffusion import Prior, to_channels, to_complex
 from mrilab.metrics import percentile, psnr
 from mrilab.operators import SenseOperator, conjugate_gradients
 from mrilab.posterior import tpdm
-from mrilab.problem import Problem, noise_level
+from mrilab.priors import load_prior
+from mrilab.problem import Problem
 from mrilab.simulate import head_phantom, simulate_acquisition
 from mrilab.unet import UNet
 from mrilab.variational import denoised_average, draw_slices, noise_schedule, reconstruct, score_matching_gradient
-from mrilab.volumes import PLANES, Acquisition, Volume, load_volume
+from mrilab.volumes import Acquisition, Volume, load_volume
 
 
 @pytest.fixture(scope="module")

@@ -132,7 +132,7 @@ import sys, time
 start = time.perf_counter()
 import mrilab
 assert time.perf_counter() - start < 2 and "torch" not in sys.modules
-from mrilab import classical, coils, fourier, metrics, operators, sampling, simulate, volumes
+from mrilab import classical, coils, fourier, metrics, masks, operators, simulate, volumes
 heavy = {"sigpy", "numba", "matplotlib", "skimage", "scipy", "h5py", "ipywidgets", "anywidget"} & set(sys.modules)
 assert not heavy, heavy
 """

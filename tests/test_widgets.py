@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from mrilab import readers, sampling, widgets
+from mrilab import masks, reader_study, widgets
 from mrilab.classical import cg_sense
-from mrilab.diffusion import Prior, load_prior
-from mrilab.experiments import pack_slices, unpack_slices
+from mrilab.diffusion import Prior
 from mrilab.fourier import fft3c, resize_centred
 from mrilab.metrics import psnr, ssim
+from mrilab.priors import load_prior
 from mrilab.simulate import head_phantom, simulate_acquisition
 from mrilab.unet import UNet
 from mrilab.variational import reconstruct
 from mrilab.volumes import Volume
+from studies.experiments import pack_slices, unpack_slices
 
 FOLDER = Path(widgets.__file__).parent
 generator = torch.Generator().manual_seed(0)
@@ -106,9 +107,9 @@ def test_refuses_in_words(make, message):
 
 def test_kspace_lab_masks_are_the_package_s():
     lab = widgets.KSpaceLab(image, (1, 2))
-    assert (lab.mask == sampling.poisson_disc_mask((32, 40), 4)).all()
+    assert (lab.mask == masks.poisson_disc_mask((32, 40), 4)).all()
     bits = unpacked(lab)[image.numel():].reshape(-1, image.numel() // 8)
-    for row, draw in enumerate((sampling.poisson_disc_mask, sampling.random_mask, sampling.equispaced_mask)):
+    for row, draw in enumerate((masks.poisson_disc_mask, masks.random_mask, masks.equispaced_mask)):
         stored = np.unpackbits(bits[5 * row + 2]).reshape(32, 40)
         assert (stored == draw((32, 40), 8).numpy()).all()
     drawn = torch.rand(32, 40, generator=generator) < 0.3
@@ -215,7 +216,7 @@ def test_simulated_observer_sees_random_sides_and_is_called_simulated(tmp_path):
     for seed in range(2):
         (tmp_path / f"{seed}.csv").write_text(study.simulate(brighter, f"brighter {seed}", seed))
     assert 0.3 < sum(seen) / len(seen) < 0.7 and seen[:40] != seen[40:]
-    result = readers.preferences(sorted(tmp_path.iterdir()))
+    result = reader_study.preferences(sorted(tmp_path.iterdir()))
     assert [r["reader"] for r in result.readers] == ["simulated brighter 0", "simulated brighter 1"]
     assert [(p["first"], p["share"], p["agreement"]) for p in result.pairs] == [("a", 1.0, 1.0)]
 

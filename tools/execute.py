@@ -19,7 +19,7 @@ import nbformat
 from nbclient import NotebookClient
 from PIL import Image, ImageChops
 
-from mrilab.training import hardware
+from mrilab.processes import hardware
 
 BOOK = Path(__file__).parents[1] / "book"
 STATE = "application/vnd.jupyter.widget-state+json"

@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from mrilab.volumes import atomic_path
+from mrilab.writing import atomic_path
 
 ROOT = Path(__file__).parents[1]
 # ```{exercise-start} Title  or  ```{solution-end}, with its options, up to the closing fence

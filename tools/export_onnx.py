@@ -17,8 +17,8 @@ from unittest import mock
 import torch
 
 from mrilab.datasets import locate
-from mrilab.diffusion import load_prior
-from mrilab.volumes import atomic_path
+from mrilab.priors import load_prior
+from mrilab.writing import atomic_path
 
 
 class Network(torch.nn.Module):

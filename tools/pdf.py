@@ -49,7 +49,7 @@ def main(html):
     sys.path.insert(0, str(ROOT / "tests/book"))
     from pages import find_browser, served
 
-    from mrilab.volumes import atomic_path
+    from mrilab.writing import atomic_path
 
     pages = order()
     titles = {name: re.search(r"<title>(.*?)(?: &#8212;| —|</title>)", (html / f"{name}.html").read_text())[1]

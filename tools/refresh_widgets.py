@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from mrilab import widgets
-from mrilab.volumes import atomic_path
+from mrilab.writing import atomic_path
 
 BOOK = Path(__file__).parents[1] / "book"
 STATE = "application/vnd.jupyter.widget-state+json"

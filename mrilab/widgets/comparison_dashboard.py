@@ -2,8 +2,8 @@
 
 import math
 
+from ..checks import PLANES, check_voxel_size
 from ..plotting import describe
-from ..volumes import PLANES, check_voxel_size
 from .base import Widget, check_images, draw_row, grey_range, sources, to_bytes
 
 
@@ -13,7 +13,7 @@ class ComparisonDashboard(Widget):
     Parameters
     ----------
     rows : sequence of dict
-        One for each result, as from :func:`mrilab.experiments.run`: ``method``, ``voxel_size`` of the test in mm (a
+        One for each result, as from `studies.experiments.run`: ``method``, ``voxel_size`` of the test in mm (a
         number, or ``(dz, dy, dx)``), ``acceleration``, and ``psnr`` in dB and ``ssim`` of the volume. Where it
         applies also ``representation`` and ``prior``, whose name stands for the voxel size of the training, or a
         ``label`` that says all three. ``image`` and ``truth``: the same slice ``(height, width)`` of the result and

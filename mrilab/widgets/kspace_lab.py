@@ -4,19 +4,19 @@ import numpy as np
 import torch
 import traitlets
 
-from .. import sampling
+from .. import masks
 from .base import Widget, check_images, check_spacing, draw_row, grey_range, sources, to_bytes
 
 RATES = (2, 4, 8, 12, 16)
 FIRST = 1                   # what a lab starts with: the first pattern at the second rate
-PATTERNS = {"Poisson disc": sampling.poisson_disc_mask, "random": sampling.random_mask,
-            "regular": sampling.equispaced_mask}
+PATTERNS = {"Poisson disc": masks.poisson_disc_mask, "random": masks.random_mask,
+            "regular": masks.equispaced_mask}
 
 
 class KSpaceLab(Widget):
     """Draw or pick a sampling mask, crop k-space to another voxel size, add noise, and see the image at once.
 
-    The Fourier transform runs in the page, the masks are those of :mod:`mrilab.sampling`. There is one coil, so what
+    The Fourier transform runs in the page, the masks are those of :mod:`mrilab.masks`. There is one coil, so what
     is not measured is seen as aliasing.
 
     Parameters

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from ..diffusion import load_prior
+from ..priors import load_prior
 from .base import Widget, check_images, check_spacing, draw_row, grey_range, sources, to_bytes
 
 

@@ -37,7 +37,7 @@ class NoiseLab(Widget):
 
     Examples
     --------
-    >>> from mrilab.diffusion import load_prior
+    >>> from mrilab.priors import load_prior
     >>> from mrilab.simulate import head_phantom
     >>> NoiseLab(head_phantom((8, 8, 8)), {"diverse": load_prior("diverse")}, voxel_sizes=(8,), sigmas=(0.1,))
     NoiseLab: a slice at 1 noise levels and 1 voxel sizes, denoised by diverse

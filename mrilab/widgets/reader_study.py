@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import traitlets
 
-from ..readers import ANSWERS, COLUMNS, CONFIDENCE, to_csv
+from ..reader_study import ANSWERS, COLUMNS, CONFIDENCE, to_csv
 from .base import Widget, check_images, check_spacing, draw_row, grey_range, sources, to_bytes
 
 
@@ -15,8 +15,8 @@ class ReaderStudy(Widget):
 
     Each pair of methods of each case is asked once. A reader answers with the keys A, E or B, then 1, 2 or 3, with
     the mouse or by touch, and saves the answers as a CSV file, on a page without a kernel too.
-    :func:`mrilab.readers.preferences` evaluates the files of several readers. The order and the sides depend on the
-    name that a reader gives.
+    :func:`mrilab.reader_study.preferences` evaluates the files of several readers. The order and the sides depend on
+    the name that a reader gives.
 
     Parameters
     ----------

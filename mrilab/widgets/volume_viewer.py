@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..volumes import PLANES, Volume, check_voxel_size
+from ..checks import PLANES, check_voxel_size
+from ..volumes import Volume
 from .base import Widget, check_images, draw_row, grey_range, sources, to_bytes
 
 

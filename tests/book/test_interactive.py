@@ -14,9 +14,9 @@ import pytest
 import torch
 from pages import HTML, ROOT, find_browser, served
 
-from mrilab.diffusion import load_prior
 from mrilab.fourier import ifft3c, resize_centred
-from mrilab.readers import preferences
+from mrilab.priors import load_prior
+from mrilab.reader_study import preferences
 
 BOOK = ROOT / "book"
 STATE = "application/vnd.jupyter.widget-state+json"

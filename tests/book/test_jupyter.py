@@ -16,9 +16,9 @@ import torch
 from nbformat.v4 import new_code_cell, new_notebook
 from pages import HTML, find_browser
 
-from mrilab.diffusion import load_prior
-from mrilab.readers import preferences
-from mrilab.sampling import poisson_disc_mask
+from mrilab.masks import poisson_disc_mask
+from mrilab.priors import load_prior
+from mrilab.reader_study import preferences
 
 CELLS = ["""
 import torch

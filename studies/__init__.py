@@ -1,0 +1,1 @@
+"""Every measurement whose result the book shows, and the one runner behind them."""

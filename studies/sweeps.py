@@ -1,0 +1,279 @@
+"""A comparison as a table of jobs: from the lists of a settings file, in an order that stays balanced.
+
+A settings file (``data/sweeps``) has the keys of ``SWEEP``; each entry of its ``methods`` those of ``ENTRY``.
+"""
+
+import functools
+import hashlib
+import itertools
+import json
+import math
+import tomllib
+from pathlib import Path
+
+from mrilab.methods import METHODS, check_settings, find, has
+
+SWEEP = {                           # keys of a settings file, and what stands for one that is not given
+    "about": "", "volumes": None, "voxel_sizes": None, "accelerations": None, "seeds": None, "slabs": [None],
+    "coils": 8, "noise": 0.01, "methods": None, "tuned": None, "keep_slices": 0,
+}
+ENTRY = {
+    "method": None, "name": None, "priors": [None], "representations": ["voxel"], "settings": {}, "tune": {},
+}
+JOB = ("label", "method", "representation", "prior", "volume", "voxel_size", "acceleration", "slab", "seed", "coils",
+       "noise", "settings", "prior_sha256", "volume_sha256")
+
+
+def load_sweep(path, methods=METHODS):
+    """Read the settings file of a sweep, JSON or (by its ending) TOML.
+
+    Parameters
+    ----------
+    path : str or Path
+    methods : dict, optional
+        Which methods there are.
+
+    Returns
+    -------
+    dict
+        With all keys of ``SWEEP``; the settings of ``tuned``, a file of :func:`mrilab.tuning.tune` given relative
+        to this one, are read in.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        No such file; not JSON or TOML; an unknown key, method, prior, representation, volume or setting; an empty
+        list. All name the file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(f"{folder}/a.toml").write_text('''
+    ...         volumes = ["qtim_MRHead"]
+    ...         voxel_sizes = [1, [1, 1, 3]]
+    ...         accelerations = [8]
+    ...         seeds = [0, 1]
+    ...         [[methods]]
+    ...         method = "cg_sense" ''')
+    ...     sweep = load_sweep(f"{folder}/a.toml")
+    >>> sweep["voxel_sizes"], sweep["coils"], len(make_jobs(sweep))
+    ([1.0, [1.0, 1.0, 3.0]], 8, 4)
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        text = path.read_text()
+        sweep = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: not {'TOML' if path.suffix == '.toml' else 'JSON'}: {error}") from None
+    try:
+        if isinstance(sweep, dict) and isinstance(sweep.get("tuned"), str):
+            sweep["tuned"] = json.loads((path.parent / sweep["tuned"]).read_text())["best"]
+        return check_sweep(sweep, methods)
+    except (OSError, ValueError, KeyError) as error:
+        raise (FileNotFoundError if isinstance(error, OSError) else ValueError)(f"{path}: {error}") from None
+
+
+def check_sweep(sweep, methods=METHODS):
+    """A sweep with all its keys, or ValueError for what is wrong with it.
+
+    Parameters
+    ----------
+    sweep : dict
+        With keys of ``SWEEP``; those without a default must be there.
+    methods : dict, optional
+        Which methods there are.
+
+    Returns
+    -------
+    dict
+
+    Examples
+    --------
+    >>> sweep = {"volumes": ["qtim_MRHead"], "voxel_sizes": [2], "accelerations": [8], "seeds": [0]}
+    >>> check_sweep(sweep | {"methods": [{"method": "cg_sense"}]})["noise"]
+    0.01
+    >>> check_sweep(sweep | {"methods": [{"method": "variational"}]})
+    Traceback (most recent call last):
+    ValueError: priors: found None for variational, expected the name of a prior
+    """
+    from mrilab.datasets import locate
+    from mrilab.checks import check_voxel_size
+
+    sweep = _filled("sweep", sweep, SWEEP)
+    checks = {"volumes": lambda v: isinstance(v, str), "seeds": lambda v: isinstance(v, int),
+              "accelerations": lambda v: isinstance(v, int | float) and v >= 1,
+              "voxel_sizes": lambda v: isinstance(v, int | float | list), "methods": lambda v: isinstance(v, dict),
+              "slabs": lambda v: v is None or (isinstance(v, list) and len(v) == 2 and v[0] < v[1])}
+    for key, good in checks.items():
+        if not isinstance(sweep[key], list) or not sweep[key] or not all(map(good, sweep[key])):
+            raise ValueError(f"{key}: found {sweep[key]!r}, expected a list of at least one"
+                             f"{', each [first, last]' if key == 'slabs' else ''}")
+    sweep["voxel_sizes"] = [_short(check_voxel_size([d] * 3 if isinstance(d, int | float) else d, "voxel_sizes"))
+                            for d in sweep["voxel_sizes"]]
+    for volume in sweep["volumes"]:
+        locate(volume, "volume")
+    entries = []
+    for entry in sweep["methods"]:
+        entry = _filled("methods", entry, ENTRY)
+        function = find(entry["method"], methods)
+        for key in ("priors", "representations"):
+            if not isinstance(entry[key], list) or not entry[key]:
+                raise ValueError(f"{key}: found {entry[key]!r}, expected a list of at least one")
+        for representation in entry["representations"]:
+            check_settings(entry["method"], function, representation, entry["settings"] | entry["tune"])
+        if len(entry["tune"]) > 2 or not all(isinstance(ends, list) and len(ends) == 2 and 0 < ends[0] < ends[1]
+                                             for ends in entry["tune"].values()):
+            raise ValueError(f"tune: found {entry['tune']!r} for {entry['method']}, expected one or two settings, each "
+                             "with its [lowest, highest] value above 0")
+        for prior in entry["priors"]:
+            if (prior is not None) != has(function, "prior"):
+                raise ValueError(f"priors: found {prior!r} for {entry['method']}, expected "
+                                 f"{'none: it has no prior' if prior else 'the name of a prior'}")
+            if prior is not None:
+                locate(prior, "prior")
+        entries.append(entry)
+    return sweep | {"methods": entries}
+
+
+def _filled(name, given, defaults):
+    """A dictionary with its missing values, or ValueError for a key that is unknown or must be there."""
+    if not isinstance(given, dict):
+        raise ValueError(f"{name}: found {given!r}, expected a table of {', '.join(defaults)}")
+    for key in given:
+        if key not in defaults:
+            raise ValueError(f"{name}: found the key {key!r}, expected one of {', '.join(defaults)}")
+    must = ("volumes", "voxel_sizes", "accelerations", "seeds", "methods") if name == "sweep" else ("method",)
+    for key in must:
+        if key not in given:
+            raise ValueError(f"{name}: found no {key!r}, expected {', '.join(must)}")
+    return defaults | given
+
+
+def _short(voxel_size):
+    """One number for an isotropic voxel size."""
+    return voxel_size[0] if len(set(voxel_size)) == 1 else list(voxel_size)
+
+
+def columns(sweep):
+    """What is compared: method, representation and prior with its settings, each with a label.
+
+    Returns
+    -------
+    list of dict
+        ``label``, ``method``, ``representation``, ``prior``, ``settings``, ``tune``.
+
+    Raises
+    ------
+    ValueError
+        For a label without settings in ``tuned``.
+
+    Examples
+    --------
+    >>> entry = {"method": "variational", "priors": ["fixed_1mm"], "representations": ["voxel", "trilinear"]}
+    >>> sweep = check_sweep({"volumes": ["qtim_MRHead"], "voxel_sizes": [2], "accelerations": [8], "seeds": [0],
+    ...                      "methods": [entry, {"method": "cg_sense", "settings": {"iterations": 4}}]})
+    >>> [(column["label"], column["settings"]) for column in columns(sweep)]
+    [('variational-fixed_1mm', {}), ('variational-trilinear-fixed_1mm', {}), ('cg_sense', {'iterations': 4})]
+    """
+    found = []
+    for entry in sweep["methods"]:
+        for representation, prior in itertools.product(entry["representations"], entry["priors"]):
+            parts = [entry["name"] or entry["method"], representation if representation != "voxel" else None,
+                     prior and Path(prior).stem]
+            label = "-".join(p for p in parts if p)
+            settings = entry["settings"]
+            if sweep["tuned"] is not None:
+                if label not in sweep["tuned"]:
+                    raise ValueError(f"tuned: found no settings of {label!r}, expected it among "
+                                     f"{', '.join(sweep['tuned'])}")
+                settings = settings | sweep["tuned"][label]["settings"]
+            found.append({"label": label, "method": entry["method"], "representation": representation,
+                          "prior": prior, "settings": settings, "tune": entry["tune"]})
+    return found
+
+
+def make_jobs(sweep, compared=None):
+    """The jobs of a sweep, in an order that leaves it balanced wherever it is interrupted.
+
+    Seeds are outermost, methods innermost: whatever has been compared, has been compared with all methods on the same
+    data. Between them voxel sizes and accelerations advance together along the diagonals of their table, so
+    each of them has had its turn before any has its next.
+
+    Parameters
+    ----------
+    sweep : dict
+        From :func:`load_sweep` or :func:`check_sweep`.
+    compared : list of dict, optional
+        As from :func:`columns`.
+
+    Returns
+    -------
+    list of dict
+        With the keys ``JOB``.
+
+    Raises
+    ------
+    ValueError
+        If two jobs have the same name.
+
+    Examples
+    --------
+    >>> sweep = check_sweep({"volumes": ["qtim_MRHead"], "voxel_sizes": [1, 2], "accelerations": [4, 8],
+    ...                      "seeds": [0], "methods": [{"method": "cg_sense"}]})
+    >>> [(job["voxel_size"], job["acceleration"]) for job in make_jobs(sweep)]
+    [(1.0, 4), (2.0, 8), (1.0, 8), (2.0, 4)]
+    >>> name(make_jobs(sweep)[0])
+    'cg_sense_qtim_MRHead_1mm_R4_seed0'
+    """
+    from mrilab.datasets import locate, sha256
+
+    checksum = functools.cache(lambda name, kind: name and sha256(locate(name, kind)))
+    sizes, rates = sweep["voxel_sizes"], sweep["accelerations"]
+    repeat = math.lcm(len(sizes), len(rates))
+    cells = [(sizes[i % len(sizes)], rates[(i + i // repeat) % len(rates)]) for i in range(len(sizes) * len(rates))]
+    order = itertools.product(sweep["seeds"], sweep["volumes"], sweep["slabs"], cells, compared or columns(sweep))
+    jobs = [{key: value for key, value in column.items() if key in JOB} | {
+        "volume": volume, "voxel_size": size, "acceleration": rate, "slab": slab, "seed": seed,
+        "coils": sweep["coils"], "noise": sweep["noise"],
+        "prior_sha256": checksum(column["prior"], "prior"), "volume_sha256": checksum(volume, "volume"),
+    } for seed, volume, slab, (size, rate), column in order]
+    seen = set()
+    for job in jobs:
+        if name(job) in seen:
+            raise ValueError(f"jobs: found two with the name {name(job)}, expected names that differ "
+                             "(give an entry of methods a 'name')")
+        seen.add(name(job))
+    return jobs
+
+
+def name(job):
+    """What a reader calls a job.
+
+    Examples
+    --------
+    >>> name({"label": "cg_sense", "volume": "scans/head.h5", "voxel_size": [1, 1, 3.5], "acceleration": 8,
+    ...       "slab": [-6, 6], "seed": 0})
+    'cg_sense_head_1x1x3.5mm_R8_x-6to6_seed0'
+    """
+    size = job["voxel_size"]
+    size = "x".join(f"{d:g}" for d in size) if isinstance(size, list) else f"{size:g}"
+    slab = "" if job["slab"] is None else "_x{}to{}".format(*job["slab"])
+    return f"{job['label']}_{Path(job['volume']).stem}_{size}mm_R{job['acceleration']:g}{slab}_seed{job['seed']}"
+
+
+def file_name(job):
+    """The name of a job's result: its own, and a digest of everything that was asked.
+
+    Examples
+    --------
+    Other weights, another digest:
+
+    >>> job = dict.fromkeys(JOB) | {"label": "cg", "volume": "head.h5", "voxel_size": 1, "acceleration": 8, "seed": 0}
+    >>> [file_name(job | {"prior_sha256": digest}) for digest in ("e3b0", "9f86")]
+    ['cg_head_1mm_R8_seed0-....json', 'cg_head_1mm_R8_seed0-....json']
+    """
+    asked = json.dumps({key: job[key] for key in JOB}, sort_keys=True)
+    return f"{name(job)}-{hashlib.sha256(asked.encode()).hexdigest()[:10]}.json"

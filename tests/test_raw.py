@@ -1,0 +1,455 @@
+"""Each format is written with its own library and read back: values, axes, voxel size, place."""
+
+import math
+import shutil
+import subprocess
+
+import h5py
+import ismrmrd
+import nibabel
+import numpy as np
+import pytest
+import torch
+
+from mrilab import nifti, raw
+from mrilab.fourier import fft3c, ifft3c
+from mrilab.volumes import Acquisition, Volume, load_acquisition, load_volume, save_acquisition, save_volume
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(seed))
+
+
+def close(a, b, tolerance=1e-4):
+    return a.shape == b.shape and (a - b).norm() <= tolerance * b.norm()
+
+
+def block_of(kspace, start, stop):
+    return fft3c(ifft3c(kspace, axes=(-1,))[..., start:stop], axes=(-1,))
+
+
+HEADER = """<?xml version="1.0"?><ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
+<experimentalConditions><H1resonanceFrequency_Hz>123</H1resonanceFrequency_Hz></experimentalConditions>
+<encoding><encodedSpace><matrixSize><x>{m[2]}</x><y>{m[1]}</y><z>{m[0]}</z></matrixSize>
+<fieldOfView_mm><x>{f[2]}</x><y>{f[1]}</y><z>{f[0]}</z></fieldOfView_mm></encodedSpace>
+<reconSpace><matrixSize><x>{r}</x><y>{m[1]}</y><z>{m[0]}</z></matrixSize>
+<fieldOfView_mm><x>{rf}</x><y>{f[1]}</y><z>{f[0]}</z></fieldOfView_mm></reconSpace>
+<encodingLimits>{limits}</encodingLimits><trajectory>{trajectory}</trajectory></encoding>{user}</ismrmrdHeader>"""
+
+
+def header(matrix, fov, recon=None, recon_fov=None, centres=(None, None), trajectory="cartesian", user=""):
+    limits = "".join(f"<kspace_encoding_step_{i}><minimum>0</minimum><maximum>9</maximum><center>{c}</center>"
+                     f"</kspace_encoding_step_{i}>" for i, c in zip((2, 1), centres) if c is not None)
+    return HEADER.format(m=matrix, f=fov, r=recon or matrix[2], rf=recon_fov or fov[2], limits=limits,
+                         trajectory=trajectory, user=user)
+
+
+def write_mrd(path, xml, lines, noise=None):
+    """Lines are (values (coils, samples), counters, extra header fields), written by the ismrmrd package."""
+    with ismrmrd.Dataset(str(path), "dataset", mode="w") as file:
+        file.write_xml_header(xml.encode())
+        if noise is not None:
+            line = ismrmrd.Acquisition.from_array(np.ascontiguousarray(noise))
+            line.setFlag(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+            file.append_acquisition(line)
+        for values, counters, extra in lines:
+            line = ismrmrd.Acquisition.from_array(np.ascontiguousarray(values))
+            for key, value in counters.items():
+                setattr(line.idx, key, value)
+            for key, value in extra.items():
+                if key == "flag":
+                    line.setFlag(value)
+                elif isinstance(value, tuple):
+                    getattr(line, key)[:] = value
+                else:
+                    setattr(line, key, value)
+            file.append_acquisition(line)
+
+
+def grid_lines(kspace, mask, **extra):
+    size = kspace.shape[-1]
+    return [(kspace[:, z, y].numpy(), {"kspace_encode_step_1": y, "kspace_encode_step_2": z},
+             {"center_sample": size // 2} | extra) for z, y in np.argwhere(mask.numpy())]
+
+
+# --- ISMRMRD ---------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("shape", "coils"), [((6, 9, 11), 3), ((7, 8, 10), 1), ((1, 5, 4), 2)])
+def test_ismrmrd_3d(tmp_path, shape, coils):
+    """Undersampled, odd sizes, one coil; the part along x equals that part of the whole."""
+    kspace = random(coils, *shape)
+    mask = torch.rand(*shape[:2], generator=torch.Generator().manual_seed(1)) < 0.6
+    mask[0, 0] = True
+    fov = [n * d for n, d in zip(shape, (3.0, 1.25, 0.5))]
+    write_mrd(tmp_path / "a.h5", header(shape, fov), grid_lines(kspace, mask), noise=random(coils, 50).numpy())
+    scan = raw.open_scan(tmp_path / "a.h5")
+    assert (scan.format, scan.coils, scan.shape) == ("ismrmrd", coils, shape)
+    assert scan.voxel_size == pytest.approx((3.0, 1.25, 0.5)) and torch.equal(scan.mask, mask)
+    assert scan.noise.shape == (coils, 50) and torch.equal(scan.noise, random(coils, 50))
+    expected = kspace * mask[..., None]
+    assert torch.equal(scan.read(), expected)
+    assert close(scan.read(1, 3), block_of(expected, 1, 3))
+
+
+def test_ismrmrd_counters_partial_fourier_and_echo(tmp_path):
+    """Counters start at the edge that was measured; a centre in the header and in the line says where 0 is."""
+    full = random(2, 6, 8, 12)
+    mask = torch.zeros(6, 8, dtype=torch.bool)
+    mask[1:, 3:] = True                         # kz from -2, ky from -1: partial Fourier in both
+    lines = [(full[:, z, y, 2:].numpy(), {"kspace_encode_step_1": y - 3, "kspace_encode_step_2": z - 1},
+              {"center_sample": 4}) for z, y in np.argwhere(mask.numpy())]      # the echo is asymmetric as well
+    write_mrd(tmp_path / "a.h5", header((6, 8, 12), (6, 8, 12), centres=(2, 1)), lines)
+    scan = raw.open_scan(tmp_path / "a.h5")
+    expected = full * mask[..., None]
+    expected[..., :2] = 0
+    assert torch.equal(scan.mask, mask) and torch.equal(scan.read(), expected)
+
+
+def test_ismrmrd_oversampling_average_and_what_is_left_out(tmp_path):
+    kspace = random(2, 4, 5, 16)
+    mask = torch.ones(4, 5, dtype=torch.bool)
+    lines = [*grid_lines(2 * kspace, mask), *grid_lines(0 * kspace, mask),              # two averages
+             *grid_lines(kspace, mask, flag=ismrmrd.ACQ_IS_NAVIGATION_DATA)]
+    second = [(values, counters | {"contrast": 1}, extra) for values, counters, extra in grid_lines(kspace, mask)]
+    write_mrd(tmp_path / "a.h5", header((4, 5, 16), (8, 10, 32), recon=8, recon_fov=16), lines + second)
+    scan = raw.open_scan(tmp_path / "a.h5")
+    assert scan.wanted == 8 and scan.voxel_size == (2, 2, 2)
+    assert close(scan.read(), kspace) and "1 x contrast" in scan.info["note"]
+
+
+def test_ismrmrd_reversed_line_and_sign_alternation(tmp_path):
+    """A line read backwards; and GE's alternating sign, which ChopY = 0 says is still in the data."""
+    kspace = random(1, 2, 4, 8)
+    sign = torch.tensor([1.0, -1, 1, -1])[:, None]
+    lines = grid_lines(kspace * sign, torch.ones(2, 4, dtype=torch.bool))
+    values, counters, extra = lines[0]
+    lines[0] = (values[:, ::-1], counters, {"center_sample": 3, "flag": ismrmrd.ACQ_IS_REVERSE})
+    user = ("<userParameters><userParameterLong><name>ChopY</name><value>0</value></userParameterLong>"
+            "</userParameters>")
+    write_mrd(tmp_path / "a.h5", header((2, 4, 8), (2, 4, 8), user=user), lines)
+    assert torch.equal(raw.open_scan(tmp_path / "a.h5").read(), kspace)
+
+
+def test_ismrmrd_slices_become_z(tmp_path):
+    """Lines with a slice counter: images along z, as in 2D scans and the Stanford knees."""
+    kspace = random(2, 3, 4, 6)
+    lines = [(kspace[:, s, y].numpy(), {"kspace_encode_step_1": y, "slice": s},
+              {"center_sample": 3, "position": (0.0, 0.0, 4.0 * s), "read_dir": (1.0, 0, 0),
+               "phase_dir": (0, 1.0, 0), "slice_dir": (0, 0, 1.0)}) for s in range(3) for y in (1, 2)]
+    write_mrd(tmp_path / "a.h5", header((1, 4, 6), (4, 8, 6)), lines)
+    scan = raw.open_scan(tmp_path / "a.h5")
+    assert scan.shape == (3, 4, 6) and scan.voxel_size == (4, 2, 1)
+    expected = kspace.clone()
+    expected[:, :, [0, 3]] = 0
+    assert close(scan.read(), fft3c(expected, axes=(-3,)))
+    assert scan.mask.tolist() == [[False, True, True, False]] * 3
+    assert np.allclose(scan.affine @ [3, 2, 0, 1], [0, 0, 0, 1])        # slice 0 lies at 0 mm
+    assert np.allclose(scan.affine @ [4, 2, 2, 1], [-1, 0, 8, 1])       # +x of the scanner is toward the left
+
+
+def test_ismrmrd_place_in_the_scanner(tmp_path):
+    """The voxel in the middle of the grid lies at the position of the lines, turned as their directions say."""
+    kspace = random(1, 4, 6, 8)
+    extra = {"position": (10.0, 20.0, 30.0), "read_dir": (0, 1.0, 0), "phase_dir": (0, 0, 1.0),
+             "slice_dir": (1.0, 0, 0)}
+    write_mrd(tmp_path / "a.h5", header((4, 6, 8), (8, 6, 4)), grid_lines(kspace, torch.ones(4, 6) > 0, **extra))
+    affine = raw.open_scan(tmp_path / "a.h5").affine
+    assert np.allclose(affine @ [4, 3, 2, 1], [-10, -20, 30, 1])        # left, posterior to right, anterior
+    assert np.allclose(affine[:3, :3], [[0, 0, -2], [-0.5, 0, 0], [0, 1, 0]])
+
+
+def test_ismrmrd_written_by_us_is_read_by_the_package_and_by_us(tmp_path):
+    kspace, mask = random(2, 4, 5, 6), torch.rand(4, 5) < 0.5
+    mask[2, 2] = True
+    raw.save_ismrmrd(tmp_path / "a.h5", kspace, mask, (1.5, 1, 2), noise=random(2, 7).numpy())
+    with ismrmrd.Dataset(str(tmp_path / "a.h5"), mode="r") as file:
+        head = ismrmrd.xsd.CreateFromDocument(file.read_xml_header())
+        assert head.encoding[0].encodedSpace.fieldOfView_mm.z == 6
+        assert file.number_of_acquisitions() == mask.sum() + 1
+        assert file.read_acquisition(0).isFlagSet(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+    scan = raw.open_scan(tmp_path / "a.h5")
+    assert scan.voxel_size == (1.5, 1, 2) and torch.equal(scan.read(), kspace * mask[..., None])
+    assert torch.equal(scan.noise, random(2, 7))
+
+
+@pytest.mark.parametrize(("xml", "message"), [
+    (header((4, 4, 4), (4, 4, 4), trajectory="radial"), "trajectory: found 'radial'"),
+    (header((60000, 60000, 4), (4, 4, 4)), "header: found a matrix"),
+    (header((4, 4, 0), (4, 4, 4)), "matrixSize = .* expected three positive"),
+    (header((4, 4, 4), (4, "nan", 4)), "fieldOfView_mm = .* expected three positive"),
+    ("<ismrmrdHeader", "XML that does not parse"), ("<a/>", "no <encoding>"),
+    ('<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>', "document type"),
+])
+def test_ismrmrd_headers_that_cannot_be_used(tmp_path, xml, message):
+    write_mrd(tmp_path / "a.h5", xml, grid_lines(random(1, 4, 4, 4), torch.ones(4, 4) > 0))
+    with pytest.raises(ValueError, match=rf"a\.h5: .*{message}"):
+        raw.open_scan(tmp_path / "a.h5")
+
+
+def test_ahead_maps(tmp_path):
+    maps = random(3, 4, 5, 6)
+    with h5py.File(tmp_path / "coilsens.h5", "w") as file:
+        file["0real"], file["1imag"] = maps.real.numpy(), maps.imag.numpy()
+    assert torch.equal(raw.read_ahead_maps(tmp_path / "coilsens.h5"), maps)
+    assert torch.equal(raw.read_ahead_maps(tmp_path / "coilsens.h5", 2, 5), maps[..., 2:5])
+
+
+# --- fastMRI ---------------------------------------------------------------------------------------------------
+
+def write_fastmri(path, images, xml=None, mask=None, lines=slice(None)):
+    """images (coils, z, y, x) to the published layout: (slices, coils, x, y) k-space of each slice."""
+    kspace = fft3c(images, axes=(-2, -1)).permute(1, 0, 3, 2)[..., lines]
+    if mask is not None:
+        kspace = kspace * mask
+    with h5py.File(path, "w") as file:
+        file["kspace"] = kspace.numpy()
+        if xml:
+            file["ismrmrd_header"] = xml
+        if mask is not None:
+            file["mask"] = mask.numpy()
+
+
+@pytest.mark.parametrize("coils", [1, 4])
+def test_fastmri(tmp_path, coils):
+    images = random(coils, 3, 7, 10)
+    mask = torch.tensor([1.0, 0, 1, 1, 1, 0, 1])
+    write_fastmri(tmp_path / "a.h5", images, header((1, 7, 10), (5, 14, 10), recon=5, recon_fov=5), mask)
+    scan = raw.open_scan(tmp_path / "a.h5")
+    assert (scan.format, scan.coils, scan.shape, scan.wanted) == ("fastmri", coils, (3, 7, 10), 5)
+    assert scan.voxel_size == (5, 2, 1)
+    expected = fft3c(images) * mask[:, None]
+    assert close(scan.read(), expected) and close(scan.read(2, 7), block_of(expected, 2, 7))
+    assert torch.equal(scan.mask, mask.bool().expand(3, 7))
+
+
+def test_fastmri_lines_beyond_the_stored_ones_are_not_measured(tmp_path):
+    """Stored lines are 2 to 7 of 8; the header's centre says where they belong."""
+    images = random(2, 3, 8, 6)
+    write_fastmri(tmp_path / "a.h5", images, header((1, 8, 6), (3, 8, 6), centres=(None, 2)), lines=slice(2, 8))
+    scan = raw.open_scan(tmp_path / "a.h5")
+    expected = fft3c(images)
+    expected[:, :, :2] = 0
+    assert close(scan.read(), expected) and scan.voxel_size == (3, 1, 1)
+
+
+def test_fastmri_without_header_asks_for_the_voxel_size(tmp_path):
+    images = random(2, 3, 7, 10)
+    write_fastmri(tmp_path / "a.h5", images)
+    with pytest.raises(ValueError, match="a.h5: voxel_size: found none.*--voxel-size"):
+        raw.open_scan(tmp_path / "a.h5")
+    scan = raw.open_scan(tmp_path / "a.h5", voxel_size=(5, 1, 1))
+    assert scan.voxel_size == (5, 1, 1) and scan.wanted == 10 and close(scan.read(), fft3c(images))
+
+
+# --- Calgary-Campinas ------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("ending", [".npy", ".h5"])
+@pytest.mark.parametrize("shape", [(6, 8, 10), (5, 7, 9)])
+def test_calgary(tmp_path, ending, shape):
+    """Plain numpy transforms of an image in the middle of the array, its spectrum shifted to the middle."""
+    images = random(2, *shape)
+    kspace = np.fft.fftshift(np.fft.fft2(images.numpy(), axes=(1, 2), norm="ortho"), axes=(1, 2))
+    kspace[:, -1] = 0                                                           # the zeros of its partial Fourier
+    stored = np.moveaxis(kspace, 0, -1).transpose(2, 1, 0, 3)                   # (x, y, z, coils)
+    stored = np.stack([stored.real, stored.imag], -1).reshape(*stored.shape[:3], -1).astype(np.float32)
+    path = tmp_path / f"e1{ending}"
+    if ending == ".npy":
+        np.save(path, stored)
+    else:
+        with h5py.File(path, "w") as file:
+            file["kspace"] = stored
+    scan = raw.open_scan(path)
+    expected = fft3c(images)
+    expected[:, -1] = 0
+    assert (scan.format, scan.coils, scan.shape, scan.voxel_size) == ("calgary", 2, shape, (1, 1, 1))
+    assert close(scan.read(), expected) and close(scan.read(2, 5), block_of(expected, 2, 5))
+    assert not scan.mask[-1].any() and scan.mask[:-1].all()
+    assert raw.open_scan(path, voxel_size=(1, 2, 3)).voxel_size == (1, 2, 3)
+
+
+# --- BART ------------------------------------------------------------------------------------------------------
+
+def test_cfl_round_trip(tmp_path):
+    kspace = random(3, 4, 5, 6)
+    kspace[:, 1, 2] = 0
+    raw.save_cfl(tmp_path / "a.cfl", kspace, (1.25, 1, 0.7))
+    for name in ("a.cfl", "a.hdr"):
+        scan = raw.open_scan(tmp_path / name)
+        assert scan.voxel_size == (1.25, 1, 0.7) and torch.equal(scan.read(), kspace)
+        assert not scan.mask[1, 2] and scan.mask.sum() == 19
+    assert isinstance(raw.read_cfl(tmp_path / "a.cfl"), np.memmap)
+    raw.save_cfl(tmp_path / "b.cfl", kspace)
+    with pytest.raises(ValueError, match="--voxel-size"):
+        raw.open_scan(tmp_path / "b.cfl")
+
+
+@pytest.mark.skipif(not shutil.which("bart"), reason="BART is not installed")
+def test_cfl_and_bart_agree(tmp_path):
+    """BART's centred unitary transform of our file is ours of the array; and BART's phantom comes in."""
+    def bart(*arguments):
+        subprocess.run(["bart", *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    images = random(2, 4, 5, 6)
+    raw.save_cfl(tmp_path / "images.cfl", images, (1, 1, 2))
+    bart("fft", "-u", "7", "images", "kspace")
+    assert close(torch.from_numpy(np.array(raw.read_cfl(tmp_path / "kspace.cfl"))), fft3c(images), 1e-5)
+    bart("phantom", "-3", "-k", "-x", "12", "-s", "3", "phantom")
+    bart("phantom", "-3", "-x", "12", "-s", "3", "truth")
+    scan = raw.open_scan(tmp_path / "phantom.cfl", voxel_size=(1, 1, 1))
+    assert scan.coils == 3 and scan.shape == (12, 12, 12)
+    image, truth = ifft3c(scan.read()).abs(), torch.from_numpy(np.array(raw.read_cfl(tmp_path / "truth.cfl"))).abs()
+    correlation = torch.corrcoef(torch.stack([image.flatten(), truth.flatten()]))[0, 1]
+    assert correlation > 0.9            # analytic k-space against samples of the object: alike, not equal
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("", "# Dimensions"), ("# Dimensions\n5 4 x\n", "# Dimensions"), ("# Dimensions\n-5 -4 3\n", "# Dimensions"),
+    ("# Dimensions\n5 4 3 2 1 7\n", "dimensions: found"),
+    ("# Dimensions\n900000 900000 900000 900\n", "found 480 bytes"),
+])
+def test_bad_cfl(tmp_path, text, message):
+    raw.save_cfl(tmp_path / "a.cfl", random(1, 3, 4, 5), (1, 1, 1))
+    (tmp_path / "a.hdr").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        raw.open_scan(tmp_path / "a.cfl")
+
+
+# --- NIfTI -----------------------------------------------------------------------------------------------------
+
+OBLIQUE = nibabel.affines.from_matvec(
+    nibabel.eulerangles.euler2mat(0.2, -0.1, 0.3) @ np.array([[0, 0, -2.0], [-1.0, 0, 0], [0, 3.0, 0]]), [5, -7, 11])
+
+
+@pytest.mark.parametrize("affine", [np.diag([2.0, 1, 3, 1]), np.diag([-2.0, -1, 3, 1]), OBLIQUE],
+                         ids=["RAS", "LPS", "oblique"])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_nifti_keeps_values_where_they_were(tmp_path, affine, ending):
+    """Whatever order the file has, ours is z up, y front, x right; written again, each mm holds its value."""
+    values = np.arange(4 * 5 * 6, dtype=np.float32).reshape(4, 5, 6)
+    nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / f"a{ending}")
+    volume = load_volume(tmp_path / f"a{ending}")
+    assert nibabel.aff2axcodes(volume.info["affine"]) == ("R", "A", "S")
+    assert sorted(volume.voxel_size) == pytest.approx([1, 2, 3])
+    shape, sizes = nifti.nifti_shape(tmp_path / f"a{ending}")
+    assert shape == tuple(volume.data.shape) and sizes == pytest.approx(volume.voxel_size)
+    save_volume(tmp_path / "b.nii.gz", volume)
+    back = nibabel.load(tmp_path / "b.nii.gz")
+    assert back.header.get_zooms() == pytest.approx(volume.voxel_size[::-1])
+    for index in [(0, 0, 0), (3, 1, 2), (2, 4, 5)]:
+        mm = affine @ [*index, 1]
+        i, j, k = np.round(np.linalg.solve(back.affine, mm))[:3].astype(int)
+        assert np.asarray(back.dataobj)[i, j, k] == values[index]
+
+
+def test_nifti_pair_and_complex(tmp_path):
+    data = random(4, 5, 6)
+    save_volume(tmp_path / "a.nii.gz", Volume(data, (3, 1, 2)))
+    back = load_volume(tmp_path / "a.nii.gz", phase=tmp_path / "a_phase.nii.gz")
+    assert close(back.data, data, 1e-5) and back.voxel_size == (3, 1, 2)
+    assert torch.allclose(load_volume(tmp_path / "a.nii.gz").data, data.abs())
+    nibabel.save(nibabel.Nifti1Image(data.numpy().transpose(2, 1, 0), np.eye(4)), tmp_path / "c.nii")
+    assert torch.equal(load_volume(tmp_path / "c.nii").data, data)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.nii.gz", "a_phase.nii.gz", "c.nii"]
+
+
+@pytest.mark.parametrize(("offset", "factor"), [(0, 4096 / math.pi), (math.pi, 4096 / (2 * math.pi))])
+def test_phase_in_whole_numbers(tmp_path, offset, factor):
+    data = random(4, 5, 6)
+    steps = ((data.angle() + offset) * factor).round().to(torch.int16)
+    for name, values in (("m", data.abs()), ("p", steps)):
+        nibabel.save(nibabel.Nifti1Image(values.numpy().transpose(2, 1, 0), np.eye(4)), tmp_path / f"{name}.nii")
+    assert close(load_volume(tmp_path / "m.nii", phase=tmp_path / "p.nii").data, data, 2e-3)
+
+
+def test_bad_nifti(tmp_path):
+    path = tmp_path / "a.nii"
+    nibabel.save(nibabel.Nifti1Image(np.ones((4, 5, 6), np.float32), np.eye(4)), path)
+    good = path.read_bytes()
+    huge = bytearray(good)
+    huge[42:48] = np.array([30000] * 3, "<i2").tobytes()
+    for content, message in ((good[:-100], "not a whole file"), (bytes(huge), "not a whole file"),
+                             (b"text", "not a readable NIfTI")):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=rf"a\.nii: .*{message}"):
+            load_volume(path)
+    nibabel.save(nibabel.Nifti1Image(np.ones((4, 5, 6, 2), np.float32), np.eye(4)), path)
+    with pytest.raises(ValueError, match="expected one volume of three axes"):
+        load_volume(path)
+    nibabel.save(nibabel.Nifti1Image(np.ones((4, 5, 6), np.float32), np.eye(4)), path)
+    nibabel.save(nibabel.Nifti1Image(np.ones((4, 5, 7), np.float32), np.eye(4)), tmp_path / "p.nii")
+    with pytest.raises(ValueError, match="p.nii: found a phase image of shape"):
+        load_volume(path, phase=tmp_path / "p.nii")
+
+
+# --- ours, and recognition -------------------------------------------------------------------------------------
+
+def test_part_of_an_acquisition_is_the_block_of_the_whole(tmp_path):
+    kspace, mask = random(2, 4, 5, 9), torch.rand(4, 5) < 0.6
+    mask[0, 0] = True
+    affine = np.diag([3.0, 2, 1, 1])
+    acq = Acquisition(kspace, random(2, 4, 5, 9, seed=1), mask, (1, 2, 3), 0.1, {"affine": affine})
+    save_acquisition(tmp_path / "a.h5", acq)
+    part, block = load_acquisition(tmp_path / "a.h5", readout=(2, 6)), acq.readout_block(2, 6)
+    assert close(part.kspace, block.kspace, 1e-6) and torch.equal(part.maps, block.maps)
+    assert np.allclose(part.info["affine"], block.info["affine"])
+    assert np.allclose(part.info["affine"] @ [0, 0, 0, 1], affine @ [2, 0, 0, 1])
+    assert np.allclose(load_acquisition(tmp_path / "a.h5").info["affine"], affine)
+
+
+def test_large_scan_is_not_loaded_whole(tmp_path):
+    """A 160 MB scan, 4 of 128 readout positions: far less memory than the file."""
+    import tracemalloc
+
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = file.create_dataset("kspace", (128, 100, 100, 32), np.float32)
+        data[::16] = 1.0
+        data[64] = 1.0
+    scan = raw.open_scan(tmp_path / "a.h5")
+    tracemalloc.start()
+    assert scan.read(0, 4).shape == (16, 100, 100, 4)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6 < (tmp_path / "a.h5").stat().st_size
+
+
+def test_recognition(tmp_path):
+    save_volume(tmp_path / "v.h5", Volume(torch.ones(2, 2, 2), (1, 1, 1)))
+    save_volume(tmp_path / "v.nii.gz", Volume(torch.ones(2, 2, 2), (1, 1, 1)))
+    assert raw.recognise(tmp_path / "v.h5") == "volume" and raw.recognise(tmp_path / "v.nii.gz") == "nifti"
+    with pytest.raises(ValueError, match="found a volume file, an image, expected a scan"):
+        raw.open_scan(tmp_path / "v.h5")
+    with h5py.File(tmp_path / "o.h5", "w") as file:
+        file["other"] = 1
+    with pytest.raises(ValueError, match=r"o\.h5: found HDF5 with \['other'\]"):
+        raw.recognise(tmp_path / "o.h5")
+    (tmp_path / "t.txt").write_text("hello")
+    with pytest.raises(ValueError, match=r"t\.txt: found neither"):
+        raw.recognise(tmp_path / "t.txt")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        raw.open_scan(tmp_path / "nowhere.h5")
+
+
+@pytest.mark.parametrize("link", ["external", "soft", "storage", "virtual"])
+def test_nothing_outside_the_file_is_read(tmp_path, link):
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["kspace"] = np.ones((4, 4, 4, 4), np.float32)
+    (tmp_path / "raw").write_bytes(b"\1" * 1024)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        if link == "external":
+            file["kspace"] = h5py.ExternalLink(str(tmp_path / "secret.h5"), "kspace")
+        elif link == "soft":
+            file["kspace"] = h5py.SoftLink("/elsewhere")
+        elif link == "storage":
+            file.create_dataset("kspace", (4, 4, 4, 4), np.float32, external=[(str(tmp_path / "raw"), 0, 1024)])
+        else:
+            layout = h5py.VirtualLayout((4, 4, 4, 4), np.float32)
+            layout[:] = h5py.VirtualSource(str(tmp_path / "secret.h5"), "kspace", (4, 4, 4, 4))
+            file.create_virtual_dataset("kspace", layout)
+    with pytest.raises(ValueError, match=r"a\.h5: found .*(link to elsewhere|stored in another file)"):
+        raw.open_scan(tmp_path / "a.h5")
+
+
+def test_no_pickle(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([{"a": 1}, None], object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"a\.npy: "):
+        raw.open_scan(tmp_path / "a.npy")
