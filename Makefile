@@ -35,7 +35,7 @@ $(READY): environment.yml pyproject.toml package-lock.json tools/vendor.py
 	touch $@
 
 # The cache of executed chapters does not notice changes in what they import and read.
-SOURCES := $(shell find mrilab data -type f -not -path '*/__pycache__/*')
+SOURCES := $(shell find mrilab studies data -type f -not -path '*/__pycache__/*')
 _build/sources: $(SOURCES)
 	rm -rf _build/.jupyter_cache
 	mkdir -p _build && touch $@
@@ -46,8 +46,11 @@ book: $(READY) _build/sources
 	@echo "open _build/html/index.html"
 
 lint: $(READY)
+	mkdir -p _build
 	$(BIN)/ruff check .
 	$(BIN)/ruff check --line-length 88 book/*.ipynb
+	$(BIN)/lint-imports --no-cache > _build/imports.txt || { cat _build/imports.txt; exit 1; }
+	$(BIN)/mypy
 
 # nbval executes the chapters, so the pages under test are built from the stored outputs.
 test: lint browser

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from mrilab import methods
-from studies import experiments, sweeps, tuning
 from mrilab.__main__ import main
 from mrilab.volumes import Reconstruction, Volume, load_volume, save_volume
+from studies import experiments, sweeps, tuning
 
 
 def counted(acquisition, folder, seed=0, seconds=0.0, amplitude=1.0, kill="", fail=()):
