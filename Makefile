@@ -1,6 +1,7 @@
 # Every target makes or reuses the environment .venv by itself.
 #   make book      build the book, chapters executed on the shipped data: _build/html/index.html
 #   make test      everything that must pass
+#   make quick     lint and the fast tests, under a minute
 #   make chapters  execute the chapters in place, storing their outputs (make chapters NAME=01_forward_model)
 #   make exercises write the student form of the chapters, for Colab: _build/exercises/*.ipynb
 #   make colab     run the chapters with Colab's versions (make colab NAME=01_forward_model COLAB_PYTHON=python3.13)
@@ -19,7 +20,7 @@ READY := .venv/ready
 export TQDM_DISABLE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: env book test lint browser chapters exercises colab links pdf coverage manifest results address fuzz clean
+.PHONY: env book test quick lint browser chapters exercises colab links pdf coverage manifest results address fuzz clean
 
 env: $(READY)
 
@@ -51,6 +52,9 @@ lint: $(READY)
 	$(BIN)/ruff check --line-length 88 book/*.ipynb
 	$(BIN)/lint-imports --no-cache > _build/imports.txt || { cat _build/imports.txt; exit 1; }
 	$(BIN)/mypy
+
+quick: lint
+	$(BIN)/pytest -q -m "not slow" $(QUICK)
 
 # nbval executes the chapters, so the pages under test are built from the stored outputs.
 test: lint browser
