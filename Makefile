@@ -53,8 +53,11 @@ lint: $(READY)
 	$(BIN)/lint-imports --no-cache > _build/imports.txt || { cat _build/imports.txt; exit 1; }
 	$(BIN)/mypy
 
+# the modules' own examples, and every test file but those that solve, sample or train for more than a few seconds
+LONGER := augmentation classical colab diffusion main masks metrics neural_operator posterior preparation representations \
+  simulate studies training variational widgets
 quick: lint
-	$(BIN)/pytest -q -m "not slow" $(QUICK)
+	$(BIN)/pytest -q -m "not slow" mrilab $(filter-out $(LONGER:%=tests/test_%.py),$(wildcard tests/test_*.py))
 
 # nbval executes the chapters, so the pages under test are built from the stored outputs.
 test: lint browser
