@@ -176,7 +176,8 @@ def load_prior(name_or_path: str | Path, device: str | torch.device = "cpu") -> 
     (1.0, 1.0)
     """
     device = check_device(device)
-    path, card = locate(name_or_path, "prior"), read_card(name_or_path)
+    path = locate(name_or_path, "prior")
+    card = read_card(path)
     if path.stat().st_size > LARGEST_WEIGHTS:
         raise ValueError(f"{path}: found {path.stat().st_size} bytes, expected at most {LARGEST_WEIGHTS}")
     found = sha256(path)

@@ -226,14 +226,12 @@ def _free(out: Path) -> Path:
     """A place where a prior can be written, found out before the work and not after it."""
     if out.suffix != ".safetensors":
         raise ValueError(f"out: found {str(out)!r}, expected a name that ends in .safetensors")
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"{out.parent}: no such folder; it is where {out.name} should go")
     if out.with_suffix(".json").exists() or (out.exists() and not out.with_suffix(".checkpoint").exists()):
         raise FileExistsError(f"{out}: there already; delete it and its card to train it anew")
     try:
         tempfile.TemporaryFile(dir=out.parent).close()
     except OSError as error:
-        raise OSError(f"out: found a folder that cannot be written to, {out.parent} ({error.strerror})") from None
+        raise OSError(f"out: found {out}, expected a place that can be written to ({error.strerror})") from None
     return out
 
 
