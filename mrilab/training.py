@@ -269,10 +269,10 @@ class _Run:
     def _begin_with(self, initial: str | Path, prior: Prior) -> int:
         """Take the weights of another prior of the same network; returns the steps behind them."""
         card = read_card(initial)
-        found, expected = (f"{n.network} of widths {list(n.widths)}, conditioned {n.conditioned}"
+        found, expected = (f"network {n.network}, widths {list(n.widths)}, conditioned {n.conditioned}"
                            for n in (card, self.settings))
         if found != expected:
-            raise ValueError(f"initial: found a {found}, expected a {expected}")
+            raise ValueError(f"initial: found a prior with {found}, expected {expected}")
         prior.net.load_state_dict(load_prior(initial).net.state_dict())
         return card.steps + card.steps_before
 
