@@ -164,7 +164,7 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
     FloatingPointError
         If the loss stops being finite; the last good checkpoint stays.
     OSError
-        If a checkpoint cannot be written; the last good one stays.
+        If ``out`` or a checkpoint cannot be written; the last good one stays.
 
     Examples
     --------
