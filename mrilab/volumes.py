@@ -7,6 +7,7 @@ Axes are ``(z, y, x)`` with x the readout; a voxel size is ``(dz, dy, dx)`` in m
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -232,15 +233,16 @@ def load_volume(name_or_path: str | Path, phase: str | Path | None = None) -> Vo
         return Volume(*files.read_image(path, phase))
 
 
-def volume_shape(name_or_path: str | Path) -> tuple[int, ...]:
-    """Matrix of a volume file or a shipped volume, read from its header alone.
+def volume_header(name_or_path: str | Path) -> tuple[tuple[int, ...], tuple[float, ...], dict[str, Any]]:
+    """Matrix, voxel size and info of a volume file or a shipped volume, from its header alone.
 
     Examples
     --------
-    >>> volume_shape("qtim_MRHead")
-    (96, 240, 120)
+    >>> shape, voxel_size, info = volume_header("qtim_MRHead")
+    >>> shape, voxel_size, info["person"]
+    ((96, 240, 120), (1.0, 1.0, 1.3), 'MRHead')
     """
-    return files.image_shape(locate(name_or_path, "volume"))
+    return files.image_header(locate(name_or_path, "volume"))
 
 
 def save_volume(path: str | Path, volume: Volume) -> None:

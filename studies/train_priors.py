@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from mrilab.datasets import list_datasets, sha256
-from mrilab.priors import save_prior
+from mrilab.priors import read_card, save_prior
 from mrilab.training import train
 from mrilab.writing import atomic_path
 from mrilab.volumes import load_volume
@@ -53,7 +53,7 @@ def ship(path):
         shutil.copyfile(path.with_suffix(suffix), HERE / "priors" / f"{path.stem}{suffix}")
     path = HERE / "priors" / path.name
     registry = json.loads(REGISTRY.read_text())
-    card = json.loads(path.with_suffix(".json").read_text())
+    card = read_card(path).model_dump()
     registry[path.stem] = dict(
         file=path.relative_to(HERE).as_posix(), sha256=sha256(path), bytes=path.stat().st_size, kind="prior",
         card_sha256=sha256(path.with_suffix(".json")), licence="CC-BY-4.0", source="data/train_priors.py",
