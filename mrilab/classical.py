@@ -3,20 +3,18 @@
 import math
 import time
 import warnings
-from collections.abc import Callable
 
 import torch
 from tqdm import tqdm
 
 from .checks import check_weight, check_whole
 from .metrics import percentile
-from .operators import SenseOperator, conjugate_gradients, relative_misfit
+from .operators import Linear, SenseOperator, conjugate_gradients, relative_misfit
 from .volumes import Acquisition, Reconstruction
 
 # Of ADMM, where the brightest tissue is near 1. It sets the speed, not the result; 0.01 to 0.1 were tried.
 THRESHOLD = 0.03
 LEVELS = 3      # of the wavelet transform: how often the image is halved
-Linear = Callable[[torch.Tensor], torch.Tensor]
 
 
 def zero_filled(acquisition: Acquisition) -> Reconstruction:

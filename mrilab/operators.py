@@ -13,6 +13,8 @@ import torch
 from .checks import check_maps_and_mask
 from .fourier import fft3c, ifft3c
 
+Linear = Callable[[torch.Tensor], torch.Tensor]
+
 
 class SenseOperator:
     """Image to undersampled multi-coil k-space (Pruessmann et al., MRM 42:952, 1999).
@@ -120,8 +122,8 @@ def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 @torch.no_grad()
-def conjugate_gradients(A: Callable[[torch.Tensor], torch.Tensor], b: torch.Tensor, x0: torch.Tensor | None = None,
-                        iterations: int = 20, tolerance: float = 1e-6) -> tuple[torch.Tensor, int]:
+def conjugate_gradients(A: Linear, b: torch.Tensor, x0: torch.Tensor | None = None, iterations: int = 20,
+                        tolerance: float = 1e-6) -> tuple[torch.Tensor, int]:
     """Solve ``A x = b`` for a Hermitian positive definite ``A`` (Hestenes and Stiefel, 1952).
 
     Parameters

@@ -25,13 +25,12 @@ from torch.utils.checkpoint import checkpoint
 
 from .checks import check_array, check_choice, check_voxel_size, check_whole
 from .fourier import along_axes, fft3c, ifft3c, resampled_shape, resize_centred
-from .operators import conjugate_gradients
+from .operators import Linear, conjugate_gradients
 from .problem import Problem
 
 INTERPOLATIONS = ("nearest", "trilinear", "fourier")
 NAMES = ("voxel", *INTERPOLATIONS, "gaussian", "neural_field")
 Size = Sequence[float]
-Linear = Callable[[torch.Tensor], torch.Tensor]
 
 
 def represent(name: str, start: torch.Tensor, voxel_size: Size, prior_voxel_size: Size | None = None,
@@ -409,25 +408,24 @@ class _Splat(torch.autograd.Function):
         stride = torch.tensor([padded[1] * padded[2], padded[2], 1], device=cell.device)
         first = ((cell + torch.tensor(margin, device=cell.device)) * stride).sum(dim=1)
         volume = amplitude.new_zeros(math.prod(padded))
-        blocks = list(_Splat.blocks(reach, pairs, polynomial.dtype))
-        for chosen, monomials, offset in blocks:
-            weight = _Splat.weights(polynomial[chosen], monomials)
-            index = first[chosen, None] + (offset * stride).sum(dim=1)
+        ctx.blocks = [(chosen, monomials, (offset * stride).sum(dim=1))
+                      for chosen, monomials, offset in _Splat.blocks(reach, pairs, polynomial.dtype)]
+        for chosen, monomials, offset in ctx.blocks:
+            weight, index = _Splat.weights(polynomial[chosen], monomials), first[chosen, None] + offset
             volume.index_add_(0, index.flatten(), (amplitude[chosen, None] * weight).flatten())
-        ctx.save_for_backward(amplitude, polynomial, first, stride)
-        ctx.blocks, ctx.margin, ctx.padded = blocks, margin, padded
+        ctx.save_for_backward(amplitude, polynomial, first)
+        ctx.margin, ctx.padded = margin, padded
         return volume.view(padded)[tuple(slice(m, m + n) for m, n in zip(margin, shape))].clone()
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        amplitude, polynomial, first, stride = ctx.saved_tensors
+        amplitude, polynomial, first = ctx.saved_tensors
         volume = gradient.new_zeros(ctx.padded)
         volume[tuple(slice(m, m + n) for m, n in zip(ctx.margin, gradient.shape))] = gradient
         volume = volume.flatten()
         to_amplitude, to_polynomial = torch.empty_like(amplitude), torch.empty_like(polynomial)
         for chosen, monomials, offset in ctx.blocks:
-            weight = _Splat.weights(polynomial[chosen], monomials)
-            index = first[chosen, None] + (offset * stride).sum(dim=1)
+            weight, index = _Splat.weights(polynomial[chosen], monomials), first[chosen, None] + offset
             g = volume.index_select(0, index.flatten()).view(index.shape)
             to_amplitude[chosen] = (g * weight).sum(dim=1)
             if ctx.needs_input_grad[1]:
