@@ -276,7 +276,8 @@ def _sample(name: str, acquisition: Acquisition, prior: Prior, planes: Sequence[
         clean = denoise_slices(x, prior, now, problem.voxel_size, planes[i % len(planes)])
         problem.evaluations += len(clean)
         clean = clean.movedim(0, axes[i % len(axes)])
-        image = correct(problem, clean, _rho(problem, now, gamma), clean, cg_iterations)
+        rho = 1 / gamma if gamma is not None else problem.noise**2 * (1 / now**2 + 1 / prior.sigma_data**2)
+        image = correct(problem, clean, rho, clean, cg_iterations)
         eps = (x - (image if gamma is None else clean)) / now
         x = image + then * (math.sqrt(1 - eta**2) * eps + eta * draw())
         misfit = problem.misfit(image)
@@ -284,13 +285,6 @@ def _sample(name: str, acquisition: Acquisition, prior: Prior, planes: Sequence[
         if callback:
             callback(i, image * problem.scale, misfit)
     return problem.result(image, misfit)
-
-
-def _rho(problem: Problem, sigma: float, gamma: float | None) -> float:
-    """Weight of the denoised image against the data."""
-    if gamma is not None:
-        return 1 / gamma
-    return problem.noise**2 * (1 / sigma**2 + 1 / problem.prior.sigma_data**2)
 
 
 def _tv_step(axis: int, tv: float, penalty: float) -> Callable[..., torch.Tensor]:

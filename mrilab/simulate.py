@@ -161,11 +161,11 @@ def _head(z: torch.Tensor, y: torch.Tensor, x: torch.Tensor, seed: int) -> torch
     def vary(value: float, part: float = 0.05) -> float:
         return value * (1 + part * (2 * torch.rand((), generator=generator).item() - 1))
 
-    def waves(length: float, gradient: bool = False, number: int = 40) -> Any:
-        """Sum of plane waves of one length (mm) and random directions, variance 1, and its gradient."""
-        k = torch.randn(3, number, generator=generator)
+    def waves(length: float, gradient: bool = False) -> Any:
+        """Sum of 40 plane waves of one length (mm) and random directions, variance 1, and its gradient."""
+        k = torch.randn(3, 40, generator=generator)
         k *= 2 * math.pi / (length * k.norm(dim=0))
-        amplitude = torch.view_as_complex(torch.randn(number, 2, generator=generator)) / math.sqrt(number)
+        amplitude = torch.view_as_complex(torch.randn(40, 2, generator=generator)) / math.sqrt(40)
         ez, ey, ex = (torch.exp(1j * r.reshape(-1, 1) * q) for r, q in zip((z, y, x), k))
         ezy, ex = ez[:, None] * ey, amplitude * ex
         wave = (ezy @ ex.T).real

@@ -198,19 +198,18 @@ def noise_schedule(schedule: str, sigma: Sequence[float], iterations: int,
     >>> [round(level(), 3) for level in noise_schedule("falling", (0.1, 0.001), 3)]
     [0.1, 0.01, 0.001]
     """
+    if schedule == "falling":
+        return [partial(float, level) for level in np.geomspace(sigma[0], sigma[1], iterations)]
     table = ddpm_sigma(torch.arange(1, 1001))
     last, first = (int((table < level).sum()) for level in reversed(sigma))
-    tops = {"falling": np.geomspace(sigma[0], sigma[1], iterations), "uniform": np.full(iterations, first)}.get(
-        schedule, np.linspace(first, last, iterations))
+    tops = np.linspace(first, first if schedule == "uniform" else last, iterations).tolist()
 
     def level(top: float) -> float:
-        if schedule == "falling":
-            return top
         if schedule == "descending":
             return table[round(top)].item()
         return table[last + int((top - last + 1) * torch.rand((), generator=generator).item())].item()
 
-    return [partial(level, top) for top in tops.tolist()]
+    return [partial(level, top) for top in tops]
 
 
 def half_quadratic_splitting(problem: Problem, image: Representation, planes: Sequence[str], generator: torch.Generator,
