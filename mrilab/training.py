@@ -24,6 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from .augmentation import VoxelSizes, batches, ends_of, header, magnitude
+from .checks import in_plane
 from .datasets import locate, sha256
 from .diffusion import Prior, denoising_loss, to_channels
 from .metrics import percentile
@@ -387,7 +388,7 @@ def validation_slices(volume: Volume, slices: int = 4, dims: int = 2) -> list[tu
         for axis in range(3):
             n = image.shape[axis]
             chosen = image.movedim(axis, 0)[torch.linspace(0.3 * n, 0.7 * n, slices).long()]
-            size = [d for a, d in enumerate(small.voxel_size) if a != axis]
+            size = in_plane(small.voxel_size, axis)
             groups.append((multiple, to_channels(chosen), torch.tensor([size] * slices)))
     return groups
 
