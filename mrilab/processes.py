@@ -8,6 +8,23 @@ import torch
 from torch import distributed
 
 
+def check_device(device: str, name: str = "--device") -> None:
+    """ValueError naming ``name`` for a device that PyTorch does not know or that this machine does not have.
+
+    Examples
+    --------
+    >>> check_device("cpu")
+    >>> check_device("gpu")
+    Traceback (most recent call last):
+    ValueError: --device: found 'gpu', expected cpu, or a device of this machine as cuda, cuda:1 or mps
+    """
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError):     # what a build without CUDA raises, among others
+        raise ValueError(f"{name}: found {device!r}, expected cpu, or a device of this machine as cuda, cuda:1 or "
+                         "mps") from None
+
+
 def join(device="cpu"):
     """Join the other processes, if ``torchrun`` started this one.
 
