@@ -3,18 +3,28 @@
 Anything that comes from outside passes the checks here once, so the rest of the package can trust its inputs.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 import torch
 
 PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}      # the axis of (z, y, x) that numbers the slices
 
 
-def check_voxel_size(voxel_size, name="voxel_size"):
-    """Return ``voxel_size`` as a tuple of three positive floats, or raise ValueError naming ``name``.
+FINEST, COARSEST = 0.005, 250.0     # mm: a voxel of a body lies between those of microscopy and of a scout
+
+
+def check_voxel_size(voxel_size: Any, name: str = "voxel_size") -> tuple[float, ...]:
+    """Return ``voxel_size`` as a tuple of three floats that can be mm of a body, or raise ValueError naming ``name``.
 
     Examples
     --------
     >>> check_voxel_size((1, 1, 3))
     (1.0, 1.0, 3.0)
+    >>> check_voxel_size((0.001, 0.001, 0.001))
+    Traceback (most recent call last):
+    ValueError: voxel_size: found (0.001, 0.001, 0.001), expected lengths in mm, 0.005 to 250; these may be metres
     """
     try:
         sizes = tuple(float(d) for d in voxel_size)
@@ -22,11 +32,42 @@ def check_voxel_size(voxel_size, name="voxel_size"):
         sizes = ()
     if len(sizes) != 3 or not all(0 < d < float("inf") for d in sizes):
         raise ValueError(f"{name}: found {voxel_size!r}, expected three positive numbers (dz, dy, dx) in mm")
+    if not all(FINEST <= d <= COARSEST for d in sizes):
+        other = "metres" if min(sizes) < FINEST else "microns"
+        raise ValueError(f"{name}: found {sizes}, expected lengths in mm, {FINEST:g} to {COARSEST:g}; these may be "
+                         f"{other}")
     return sizes
 
 
-def check_array(data, name, dims, axes):
+def check_info(info: Mapping[str, Any], voxel_size: Sequence[float]) -> dict[str, Any]:
+    """Return a copy of ``info`` whose affine, if there is one, is 4 x 4 floats and has the lengths of the voxels.
+
+    Examples
+    --------
+    >>> check_info({"affine": np.diag([2, 1, 1, 1])}, (1, 1, 1))
+    Traceback (most recent call last):
+    ValueError: affine: found voxels of 1 x 1 x 2 mm, expected the voxel size (dz, dy, dx) 1 x 1 x 1 mm
+    """
+    info = dict(info)
+    if info.get("affine") is None:
+        return info
+    try:
+        affine = np.asarray(info["affine"], float)
+    except (TypeError, ValueError):
+        affine = np.empty(0)
+    if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-9:
+        raise ValueError(f"affine: found shape {affine.shape}, expected 4 x 4 finite numbers that can be inverted")
+    sizes = np.linalg.norm(affine[:3, 2::-1], axis=0)
+    if not np.allclose(sizes, voxel_size, rtol=0.01):
+        found, expected = (" x ".join(f"{d:.4g}" for d in lengths) for lengths in (sizes, voxel_size))
+        raise ValueError(f"affine: found voxels of {found} mm, expected the voxel size (dz, dy, dx) {expected} mm")
+    return info | {"affine": affine}
+
+
+def check_array(data: Any, name: str, dims: int, axes: str) -> torch.Tensor:
     """Return ``data`` as a float32 or complex64 tensor of ``dims`` dimensions with finite values.
+
+    Any array of numbers will do: a flipped or read-only view, another byte order or precision, lists.
 
     Examples
     --------
@@ -36,7 +77,8 @@ def check_array(data, name, dims, axes):
     Traceback (most recent call last):
     ValueError: image: found shape (2,), expected 2 dimensions (y, x)
     """
-    data = torch.as_tensor(data)
+    if not isinstance(data, torch.Tensor):
+        data = _tensor(data, name)
     if data.ndim != dims:
         raise ValueError(f"{name}: found shape {tuple(data.shape)}, expected {dims} dimensions {axes}")
     if 0 in data.shape:
@@ -47,7 +89,22 @@ def check_array(data, name, dims, axes):
     return data
 
 
-def check_maps_and_mask(maps, mask):
+def _tensor(data: Any, name: str) -> torch.Tensor:
+    """An array of NumPy's, or what can become one, as float32 or complex64."""
+    if np.ma.is_masked(data):
+        raise ValueError(f"{name}: found masked values, expected numbers; fill them first (array.filled(0))")
+    try:
+        array = np.asarray(data)
+    except ValueError:
+        raise ValueError(f"{name}: found rows of different lengths, expected an array") from None
+    if array.dtype.kind not in "biufc":
+        raise ValueError(f"{name}: found values of type {array.dtype}, expected numbers")
+    with np.errstate(over="ignore"):        # becomes infinite, which is refused
+        kind = np.complex64 if array.dtype.kind == "c" else np.float32
+        return torch.from_numpy(np.require(array, kind, ["C", "W"]))
+
+
+def check_maps_and_mask(maps: Any, mask: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Return maps as complex64 ``(coils, z, y, x)`` and the mask as bool ``(z, y)``, or raise ValueError.
 
     Examples
