@@ -19,10 +19,24 @@ def is_nifti(path: str | Path) -> bool:
 
     Examples
     --------
-    >>> is_nifti("a.nii.gz"), is_nifti("a.h5")
+    >>> is_nifti("a.NII.GZ"), is_nifti("a.h5")
     (True, False)
     """
-    return str(path).endswith((".nii", ".nii.gz"))
+    return str(path).lower().endswith((".nii", ".nii.gz"))
+
+
+def check_image_name(path: str | Path, name: str = "") -> None:
+    """ValueError, with the ``name`` of the option if there is one, for an ending that :func:`write_image` has not.
+
+    Examples
+    --------
+    >>> check_image_name("image.png")
+    Traceback (most recent call last):
+    ValueError: image.png: found this name for an image, expected one ending in .h5, .nii or .nii.gz
+    """
+    if not is_nifti(path) and not str(path).lower().endswith((".h5", ".hdf5")):
+        raise ValueError(f"{name or path}: found {repr(str(path)) if name else 'this name'} for an image, expected one "
+                         "ending in .h5, .nii or .nii.gz")
 
 
 def read_image(path: str | Path, phase: str | Path | None = None) -> tuple[torch.Tensor, tuple, dict[str, Any]]:
@@ -78,12 +92,13 @@ def write_image(path: str | Path, data: torch.Tensor, voxel_size: tuple, info: M
     Traceback (most recent call last):
     ValueError: image.png: found this name for an image, expected one ending in .h5, .nii or .nii.gz
     """
+    check_image_name(path)
     if is_nifti(path):
         write_nifti(path, data, voxel_size, info.get("affine"))
-    elif str(path).endswith((".h5", ".hdf5")):
-        write_hdf5(path, {"data": data}, {"voxel_size": voxel_size, **info}, compression="gzip", shuffle=True)
     else:
-        raise ValueError(f"{path}: found this name for an image, expected one ending in .h5, .nii or .nii.gz")
+        # a scale on the disk would be a factor of the values
+        about = {key: value for key, value in info.items() if key != "scale"} | {"voxel_size": voxel_size}
+        write_hdf5(path, {"data": data}, about, compression="gzip", shuffle=True)
 
 
 def write_hdf5(path: str | Path, arrays: Mapping[str, torch.Tensor], attributes: Mapping[str, Any], **how: Any) -> None:
@@ -124,7 +139,7 @@ def read_acquisition(path: str | Path, readout: tuple[int, int] | None = None
         maps = hdf5.numbers(file, "maps")
         if maps.ndim != 4:
             raise ValueError(f"maps: found shape {maps.shape}, expected (coils, z, y, x)")
-        return [read_kspace(file, *readout), torch.from_numpy(maps[..., slice(*readout)]), mask], info
+        return [read_kspace(file, *readout), _native(maps[..., slice(*readout)]), mask], info
 
 
 def read_kspace(file: Any, start: int, stop: int) -> torch.Tensor:
@@ -147,7 +162,13 @@ def read_kspace(file: Any, start: int, stop: int) -> torch.Tensor:
 def _read(path: str | Path, names: list[str]) -> tuple[list[torch.Tensor], dict[str, Any]]:
     """Arrays of the named data sets, and the attributes, of an HDF5 file."""
     with hdf5.opened(path) as file, hdf5.named(path):
-        found = [hdf5.numbers(file, name) for name in names]
-        if "voxel_size" not in file.attrs:
-            raise ValueError(f"{path}: found attributes {sorted(file.attrs)}, expected 'voxel_size'")
-        return [torch.from_numpy(np.asarray(data)) for data in found], dict(file.attrs)
+        found, info = [np.asarray(hdf5.array(file, name)) for name in names], hdf5.attributes(file)
+        if "voxel_size" not in info:
+            raise ValueError(f"{path}: found attributes {sorted(info)[:20]}, expected 'voxel_size'")
+        return [_native(data) for data in found], info
+
+
+def _native(data: np.ndarray) -> torch.Tensor:
+    """Numbers in this machine's byte order and at most double precision, which is what PyTorch knows."""
+    widest = np.complex128 if data.dtype.kind == "c" else np.float64
+    return torch.from_numpy(data.astype(min(data.dtype.newbyteorder("="), np.dtype(widest), key=lambda d: d.itemsize)))
