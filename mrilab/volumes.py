@@ -255,15 +255,14 @@ def load_volume(name_or_path: str | Path, phase: str | Path | None = None) -> Vo
         return Volume(*files.read_image(path, phase))
 
 
-def examine(name_or_path: str | Path) -> list[str]:
+def examine(volume: Volume) -> list[str]:
     """What looks wrong with an image, in words; of a raw scan :func:`mrilab.raw.examine` says it.
 
     Examples
     --------
-    >>> examine("qtim_MRHead")
+    >>> examine(load_volume("qtim_MRHead"))
     []
     """
-    volume = load_volume(name_or_path)
     data, extent = volume.data, max(volume.field_of_view)
     low, high = (x.item() for x in data.abs().aminmax())
     found = [volume.info["note"]] if volume.info.get("note") else []

@@ -37,7 +37,7 @@ def test_help_of_training(capsys):
     assert "--voxel-size" in text and "examples:" in text and "torchrun" in text
 
 
-@pytest.mark.parametrize("command", ["info", "convert", "simulate", "fetch", "reconstruct", "compare"])
+@pytest.mark.parametrize("command", ["info", "check", "convert", "simulate", "fetch", "reconstruct", "compare"])
 def test_help_has_examples(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
@@ -97,7 +97,7 @@ def test_debug_shows_where(tmp_path):
 
 
 def test_a_bug_is_one_line_as_well(monkeypatch, capsys):
-    monkeypatch.setattr(commands, "describe", lambda *a: 1 / 0)
+    monkeypatch.setattr(commands.looking, "describe", lambda *a: 1 / 0)
     assert run("info", "x") == 1
     assert capsys.readouterr().err == "mrilab: unexpected ZeroDivisionError: division by zero (--debug shows where)\n"
 
@@ -120,12 +120,11 @@ def test_reconstruct_and_compare(folder, capsys, monkeypatch):
     for method, out in (("zero_filled", "zf.h5"), ("cg_sense", "cg.nii"), ("variational", "prior.nii.gz")):
         settings = ["--iterations", 4] if method == "variational" else []
         assert run("reconstruct", "sim.h5", "--out", out, "--method", method, "--quiet", *settings) == 0
-        stem = out.split(".")[0]
-        record = json.loads((folder / f"{stem}.json").read_text())
+        record = json.loads((folder / f"{out}.mrilab.json").read_text())
         assert record["method"] == method and 0 < record["misfit"] < 1 and record["seconds"] > 0
         assert record["versions"]["torch"] == torch.__version__ and record["voxel_size"] == [8, 6, 6]
         assert (record["network_evaluations"] > 0) == (method == "variational") == ("prior" in record)
-        assert (folder / f"{stem}.png").read_bytes().startswith(b"\x89PNG")
+        assert (folder / f"{out}.png").read_bytes().startswith(b"\x89PNG")
         assert load_volume(folder / out).voxel_size == pytest.approx((8, 6, 6))
     assert load_volume("zf.h5").data.is_complex()
     capsys.readouterr()
@@ -145,7 +144,7 @@ def test_every_method_has_its_settings(folder, tmp_path, capsys):
                                   ("total_variation", ["--weight", 0.001, "--iterations", 2], "misfit")):
         out = tmp_path / f"{method}.h5"
         assert run("reconstruct", folder / "sim.h5", "--out", out, "--method", method, "--quiet", *settings) == 0
-        record = json.loads(out.with_suffix(".json").read_text())
+        record = json.loads((tmp_path / f"{out.name}.mrilab.json").read_text())
         assert record["method"] == method and record[key] > 0 and ("prior" in record) == (method == "dds")
     warning = "mrilab: warning: voxel size 8 x 6 x 6 mm: the prior was trained on 1 to 4 mm\n"
     assert capsys.readouterr().err.count(warning) == 1
@@ -182,7 +181,7 @@ def test_raw_scan_to_an_image_in_its_place(folder, tmp_path):
     assert np.allclose(a.get_fdata(), b.get_fdata(), atol=1e-3)
     assert (tmp_path / "a_phase.nii.gz").exists() and not (tmp_path / "b_phase.nii.gz").exists()
     assert np.allclose(a.affine, open_scan(tmp_path / "raw.h5").affine)
-    record = json.loads((tmp_path / "b.json").read_text())
+    record = json.loads((tmp_path / "b.nii.gz.mrilab.json").read_text())
     assert record["preparation"]["compressed"] == "4 to 3 coils"
 
 
@@ -241,7 +240,7 @@ def test_many_scans(folder, tmp_path, how, capsys):
     for name in ("one", "two"):
         images = [load_volume(path).data for path in (tmp_path / "out" / f"{name}.h5", tmp_path / "alone.h5")]
         assert torch.allclose(*images, atol=1e-5)
-        assert json.loads((tmp_path / "out" / f"{name}.json").read_text())["input"] == f"{name}.h5"
+        assert json.loads((tmp_path / "out" / f"{name}.h5.mrilab.json").read_text())["input"] == f"{name}.h5"
     if len(how) == 2:
         (tmp_path / "three.h5").write_text("not a scan")
         assert run("reconstruct", tmp_path / "one.h5", tmp_path / "three.h5", "--out", tmp_path / "out", *settings,
@@ -273,5 +272,5 @@ def test_two_processes_share_the_slices_of_one_scan(folder, tmp_path):
     assert done.stdout.split() == [str(tmp_path / "two.h5")]            # the second process keeps quiet
     one, two = (load_volume(tmp_path / f"{n}.h5").data for n in ("one", "two"))
     assert (one - two).norm() < 0.01 * one.norm()           # bfloat16 rounds other batches otherwise
-    counts = [json.loads((tmp_path / f"{n}.json").read_text())["network_evaluations"] for n in ("one", "two")]
+    counts = [json.loads((tmp_path / f"{n}.h5.mrilab.json").read_text())["network_evaluations"] for n in ("one", "two")]
     assert counts[0] == counts[1]
