@@ -233,6 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             if error.errno == errno.EPIPE:
                 return 141
+            error.filename = "standard output"
         if options.debug:
             raise
         commands.tell(words(error))

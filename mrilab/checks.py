@@ -12,6 +12,7 @@ import torch
 PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}      # the axis of (z, y, x) that numbers the slices
 
 
+LOUDEST = 1e15
 FINEST, COARSEST = 0.005, 250.0     # mm: a voxel of a body lies between those of microscopy and of a scout
 
 
@@ -84,8 +85,12 @@ def check_array(data: Any, name: str, dims: int, axes: str) -> torch.Tensor:
     if 0 in data.shape:
         raise ValueError(f"{name}: found shape {tuple(data.shape)}, expected no empty axis")
     data = data.to(torch.complex64 if data.is_complex() else torch.float32)
-    if not torch.isfinite(torch.view_as_real(data) if data.is_complex() else data).all():
+    low, high = (x.item() for x in (torch.view_as_real(data) if data.is_complex() else data).aminmax())
+    if not -float("inf") < low <= high < float("inf"):      # false for NaN as well
         raise ValueError(f"{name}: found NaN or infinite values, expected finite numbers")
+    if max(-low, high) > LOUDEST:
+        raise ValueError(f"{name}: found values up to {max(-low, high):.3g}, expected at most {LOUDEST:g}, so that "
+                         "float32 can hold their squares; scale them down")
     return data
 
 

@@ -1,6 +1,8 @@
 """Images and acquisitions on disk, HDF5 and NIfTI, as plain arrays: :mod:`mrilab.volumes` makes its types of them."""
 
-from collections.abc import Mapping
+import contextlib
+import io
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,10 @@ import numpy as np
 import torch
 
 from . import hdf5
+from .checks import check_info, check_voxel_size
 from .fourier import crop_readout
 from .hdf5 import named as named
-from .nifti import nifti_shape, read_nifti, write_nifti
+from .nifti import canonical, canonical_shape, nifti_shape, read_nifti, write_nifti
 from .writing import atomic_path
 
 
@@ -42,6 +45,8 @@ def check_image_name(path: str | Path, name: str = "") -> None:
 def read_image(path: str | Path, phase: str | Path | None = None) -> tuple[torch.Tensor, tuple, dict[str, Any]]:
     """Data ``(z, y, x)``, voxel size in mm and info of an image file; integers times their attribute ``scale``.
 
+    With an affine the axes are turned to z up, y to the front, x to the right.
+
     Raises
     ------
     FileNotFoundError, ValueError
@@ -53,14 +58,27 @@ def read_image(path: str | Path, phase: str | Path | None = None) -> tuple[torch
     >>> path = Path(tempfile.mkdtemp()) / "a.h5"
     >>> write_hdf5(path, {"data": torch.ones(4, 5, 6)}, {"voxel_size": (3, 2, 1), "scale": 0.5})
     >>> data, voxel_size, info = read_image(path)
-    >>> data.max().item(), voxel_size.tolist(), info
-    (0.5, [3, 2, 1], {})
+    >>> data.max().item(), voxel_size, info
+    (0.5, (3.0, 2.0, 1.0), {})
     """
     if is_nifti(path) or phase is not None:
         return read_nifti(path, phase)
+    with hdf5.named(path):
+        return _read_image(path)
+
+
+def _read_image(path: str | Path) -> tuple[torch.Tensor, tuple[float, ...], dict[str, Any]]:
     (data,), info = _read(path, ["data"])
-    voxel_size, scale = info.pop("voxel_size"), info.pop("scale", None)
-    return data if scale is None else data * float(scale), voxel_size, info
+    voxel_size, scale = check_voxel_size(info.pop("voxel_size")), info.pop("scale", None)
+    info = check_info(info, voxel_size)
+    if info.get("affine") is not None and data.ndim == 3:       # as NIfTI: the same image whatever the format
+        voxel_size = canonical_shape(data.shape, info["affine"])[1]
+        data, info["affine"] = canonical(data, info["affine"])
+    if scale is None:
+        return data, voxel_size, info
+    if np.size(scale) != 1 or np.ravel(scale).dtype.kind not in "iuf":
+        raise ValueError(f"scale: found {scale!r}, expected one number")
+    return data * float(np.ravel(scale)[0]), voxel_size, info
 
 
 def image_shape(path: str | Path) -> tuple[int, ...]:
@@ -76,11 +94,13 @@ def image_shape(path: str | Path) -> tuple[int, ...]:
     """
     if is_nifti(path):
         return nifti_shape(path)[0]
-    with hdf5.opened(path) as file:
+    with hdf5.opened(path) as file, hdf5.named(path):
         data = hdf5.numbers(file, "data")
         if data.ndim != 3:
             raise ValueError(f"{path}: found 'data' of shape {data.shape}, expected axes (z, y, x)")
-        return data.shape
+        info = hdf5.attributes(file)
+        affine = check_info(info, check_voxel_size(info.get("voxel_size"))).get("affine")
+        return tuple(data.shape) if affine is None else canonical_shape(data.shape, affine)[0]
 
 
 def write_image(path: str | Path, data: torch.Tensor, voxel_size: tuple, info: Mapping[str, Any]) -> None:
@@ -114,10 +134,38 @@ def write_hdf5(path: str | Path, arrays: Mapping[str, torch.Tensor], attributes:
     """
     import h5py
 
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        for name, data in arrays.items():
-            file.create_dataset(name, data=data.numpy(force=True), **how)
-        file.attrs.update(attributes)
+    with atomic_path(path) as temporary, _Sink(temporary, "r+") as sink:
+        with h5py.File(sink, "w") as file:
+            for name, data in arrays.items():
+                file.create_dataset(name, data=data.numpy(force=True), **how)
+            file.attrs.update(attributes)
+        if sink.error:
+            raise OSError(f"{path}: could not be written ({sink.error.strerror}); what was there before is as it was")
+
+
+class _Sink(io.FileIO):
+    """A file that keeps what goes wrong to itself: HDF5 crashes the process where a disk is full."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data)
+        with self._kept():
+            while left and not self.error:
+                left = left[super().write(left) or 0:]
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        with self._kept():
+            super().truncate(size)
+        return size or 0
+
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.error = self.error or error
 
 
 def read_acquisition(path: str | Path, readout: tuple[int, int] | None = None

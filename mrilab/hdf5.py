@@ -197,7 +197,7 @@ def text(group: Any, name: str) -> str:
     value = found[(0,) * found.ndim]            # only the first: the others may all be the same long one
     if not isinstance(value, (bytes, str)) or len(value) > TEXT:
         raise ValueError(f"{group.file.filename}: found {name!r} as no text, or one of more than {TEXT} bytes")
-    return value.decode() if isinstance(value, bytes) else value
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def attributes(group: Any) -> dict[str, Any]:
@@ -222,11 +222,10 @@ def attributes(group: Any) -> dict[str, Any]:
         if about.shape is None or about.dtype.kind not in "biufcS" and string is None:
             continue
         count = math.prod(about.shape)
-        # strings without a set length may all be the same long one in the file, and each is read as its own
-        if string is not None and string.length is None and count > 1 and count * size > 2**28:
-            continue
         room -= count * about.dtype.itemsize
-        if room >= 0:
+        # strings without a set length may all be the same long one in the file, and each is read as its own
+        endless = string is not None and string.length is None and count > 1 and count * size > 2**28
+        if room >= 0 and not endless:
             found[name] = group.attrs[name]
             room -= sum(map(len, np.ravel(found[name]))) if string is not None else 0
         if room < 0:

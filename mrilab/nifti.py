@@ -8,6 +8,7 @@ viewer shows it where it was.
 import gzip
 import math
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +96,42 @@ def nifti_shape(path: str | Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
     >>> nifti_shape(path)
     ((4, 5, 6), (3.0, 2.0, 1.0))
     """
-    import nibabel
-
     with hdf5.named(path):
         image = _open(path)
         affine, _ = _place(image)
-        order, sizes = nibabel.io_orientation(affine), nibabel.affines.voxel_sizes(affine)
-        axes = [int(np.flatnonzero(order[:, 0] == a)[0]) for a in (2, 1, 0)]
-        return tuple(int(image.shape[a]) for a in axes), tuple(float(sizes[a]) for a in axes)
+        return canonical_shape(image.shape[2::-1], affine)
+
+
+def canonical_shape(shape: Sequence[int], affine: np.ndarray) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Matrix and voxel size of an image ``(z, y, x)`` after :func:`canonical`.
+
+    Examples
+    --------
+    >>> canonical_shape((4, 5, 6), np.diag([1, 2, 3, 1])[[2, 1, 0, 3]])
+    ((6, 5, 4), (1.0, 2.0, 3.0))
+    """
+    import nibabel
+
+    order = nibabel.io_orientation(affine)[:, 0]        # of the array's x, y, z: which of right, front, up
+    axes = [int(np.flatnonzero(order == a)[0]) for a in (2, 1, 0)]
+    sizes = nibabel.affines.voxel_sizes(affine)
+    return tuple(int(shape[2 - a]) for a in axes), tuple(float(sizes[a]) for a in axes)
+
+
+def canonical(data: torch.Tensor, affine: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
+    """An image ``(z, y, x)`` turned so that x points right, y to the front and z up, and the affine of that order.
+
+    Examples
+    --------
+    >>> data, affine = canonical(torch.arange(3).reshape(1, 1, 3), np.diag([-2, 2, 2, 1]))
+    >>> data, affine[:3, 3]
+    (tensor([[[2, 1, 0]]]), array([-4.,  0.,  0.]))
+    """
+    from nibabel import io_orientation, orientations
+
+    order, values = io_orientation(affine), data.numpy(force=True).transpose(2, 1, 0)
+    turned = orientations.apply_orientation(values, order).transpose(2, 1, 0)
+    return torch.from_numpy(np.ascontiguousarray(turned)), affine @ orientations.inv_ornt_aff(order, values.shape)
 
 
 def read_nifti(path: str | Path, phase: str | Path | None = None
@@ -140,8 +169,6 @@ def read_nifti(path: str | Path, phase: str | Path | None = None
     >>> data.shape, voxel_size
     (torch.Size([4, 5, 6]), (3.0, 2.0, 1.0))
     """
-    import nibabel
-
     with hdf5.named(path):
         image = _open(path)
         place, note = _place(image)
@@ -151,11 +178,8 @@ def read_nifti(path: str | Path, phase: str | Path | None = None
             image = image.slicer[(..., *[0] * (image.ndim - 3))]
         kind = np.complex64 if image.get_data_dtype().kind == "c" else np.float32
         values = np.asanyarray(image.dataobj).astype(kind)
-        order = nibabel.io_orientation(place)
-        affine = place @ nibabel.orientations.inv_ornt_aff(order, values.shape)
-        values = nibabel.orientations.apply_orientation(values, order)
-        sizes = tuple(float(d) for d in nibabel.affines.voxel_sizes(affine)[::-1])
-        data = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 1, 0)))
+        data, affine = canonical(torch.from_numpy(values).permute(2, 1, 0), place)
+        sizes = tuple(float(d) for d in np.linalg.norm(affine[:3, 2::-1], axis=0))
         if phase is not None:
             other, _, where = read_nifti(phase)
             if other.shape != data.shape or not np.allclose(where["affine"], affine, atol=1e-3):

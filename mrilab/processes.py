@@ -8,7 +8,7 @@ import torch
 from torch import distributed
 
 
-def check_device(device: str, name: str = "--device") -> None:
+def check_device(device: str | torch.device, name: str = "--device") -> None:
     """ValueError naming ``name`` for a device that PyTorch does not know or that this machine does not have.
 
     Examples
@@ -21,7 +21,7 @@ def check_device(device: str, name: str = "--device") -> None:
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError):     # what a build without CUDA raises, among others
-        raise ValueError(f"{name}: found {device!r}, expected cpu, or a device of this machine as cuda, cuda:1 or "
+        raise ValueError(f"{name}: found {str(device)!r}, expected cpu, or a device of this machine as cuda, cuda:1 or "
                          "mps") from None
 
 

@@ -17,6 +17,7 @@ from .checks import check_array, check_info, check_maps_and_mask, check_voxel_si
 from .coils import estimate_maps
 from .datasets import locate
 from .fourier import crop_readout, resample
+from .processes import check_device
 
 
 @dataclass
@@ -161,7 +162,8 @@ class Acquisition:
                            self.voxel_size, self.noise, moved_affine(self.info, start))
 
     def to(self, device: str | torch.device) -> "Acquisition":
-        """The same acquisition with its arrays on another device."""
+        """The same acquisition with its arrays on another device, which this machine must have."""
+        check_device(device, "device")
         return Acquisition(self.kspace.to(device), self.maps.to(device), self.mask.to(device),
                            self.voxel_size, self.noise, self.info)
 
@@ -231,7 +233,8 @@ class Reconstruction:
 def load_volume(name_or_path: str | Path, phase: str | Path | None = None) -> Volume:
     """Read a :class:`Volume` from an HDF5 or NIfTI file, or a shipped one by its name.
 
-    Integer data carry an attribute ``scale``; the values returned are ``data * scale``.
+    Integer data carry an attribute ``scale``; the values returned are ``data * scale``. An image with an affine is
+    turned so that z points up, y to the front and x to the right, whatever the format.
 
     Parameters
     ----------

@@ -159,6 +159,11 @@ def compare(options: Namespace) -> None:
         if max(abs(a - b) / b for a, b in zip(image.voxel_size, truth.voxel_size)) > 1e-3:
             raise ValueError(f"{path}: found voxel size {image.voxel_size}, expected that of the truth, "
                              f"{truth.voxel_size}")
+        places = [v.info["affine"] @ [*(n // 2 for n in v.data.shape[::-1]), 1] for v in (image, truth)
+                  if "affine" in v.info]
+        if len(places) == 2 and max(abs(places[0] - places[1])) > min(truth.voxel_size):
+            raise ValueError(f"{path}: found its middle at {places[0][:3].round(1)} mm, expected "
+                             f"{places[1][:3].round(1)} as in the truth")
         x, y = image.data.abs(), truth.data.abs()
         if options.match:
             x = x * ((x * y).sum() / x.square().sum())
