@@ -193,7 +193,7 @@ def _radians(values: torch.Tensor, path: str | Path) -> torch.Tensor:
     """Phase in radians, from radians or from the whole numbers of a scanner for a full turn."""
     low, high = values.min().item(), values.max().item()
     whole = bool((values == values.round()).all())
-    if low == high == 0 or not whole and -6.3 <= low and high <= 6.3:
+    if -6.3 <= low and high <= 6.3:
         return values.float()
     if whole and low < 0 and 3000 < max(-low, high) <= 3142:
         return values / 1000            # GE counts in thousandths of a radian
