@@ -92,12 +92,13 @@ def check_outputs(outputs: Iterable[str | Path], inputs: Iterable[str | Path] = 
     FileExistsError: ...qtim_MRHead.h5: exists already; choose another name, or --force to replace it
     """
     read = [path for name in inputs for path in companions(name) if path.exists()]
-    names: set[str] = set()
-    for out in outputs:
-        path = Path(os.path.realpath(Path(out).expanduser()))
+    paths = {out: Path(os.path.realpath(Path(out).expanduser())) for out in outputs}
+    for out, path in paths.items():
         if any(path.exists() and path.samefile(other) for other in read):
             raise ValueError(f"{out}: found an output that is an input, expected another name; inputs are never "
                              "replaced")
+    names: set[str] = set()
+    for out, path in paths.items():
         if str(path).casefold() in names:       # one file where a disk does not tell upper from lower case
             raise ValueError(f"{out}: found two outputs of this name, expected names that differ")
         names.add(str(path).casefold())

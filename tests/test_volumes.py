@@ -86,7 +86,8 @@ def test_arrays_as_people_have_them(change):
     (np.ma.array(ARRAY, mask=ARRAY > 50), "data: found masked values"),
     (ARRAY * 1e300, "data: found NaN or infinite"),
     (np.zeros((2, 2, 2), "M8[s]"), "data: found values of type datetime64"),
-    (ARRAY * 1e20, "data: found values up to .*, expected at most 1e.15"), ("image.h5", "data: found values of type <U8")])
+    (ARRAY * 1e20, "data: found values up to .*, expected at most 1e.15"),
+    ("image.h5", "data: found values of type <U8")])
 def test_what_is_no_array_is_named(data, message):
     with pytest.raises(ValueError, match=message):
         Volume(data, (1, 1, 1))
@@ -100,7 +101,8 @@ def test_noise_is_one_number(noise):
 
 @pytest.mark.parametrize(("noise", "message"), [
     (np.full(2, 0.5), "noise: found 2 values, expected one .*divide the k-space and the maps of each by its own"),
-    ([0.1, 0.2], "noise: found 2 values"), ("loud", "noise: found 'loud'"), (1j, "noise: found 1j"), ([], "noise: found"),
+    ([0.1, 0.2], "noise: found 2 values"), ("loud", "noise: found 'loud'"), (1j, "noise: found 1j"),
+    ([], "noise: found"),
     (float("nan"), "noise: found nan"), (np.inf, "noise: found inf"), (-0.1, "noise: found -0.1")])
 def test_other_noise_is_refused_by_name(noise, message):
     with pytest.raises(ValueError, match=message):
