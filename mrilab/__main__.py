@@ -5,17 +5,14 @@ Exit status: 0, all went well; 1, an error, told in one line (``--debug`` shows 
 """
 
 import argparse
-import errno
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from os.path import expanduser
 from typing import Any
 
 from . import __version__, commands
-from .commands.saying import words
 from .methods import METHODS, REPRESENTATIONS
 
 Command = Callable[..., argparse.ArgumentParser]
@@ -209,11 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")       # a name that the terminal cannot show is no error
-    options = parser().parse_args(arguments)
-    for name, value in vars(options).items():       # ~ in every path
-        if isinstance(value, (str, list)):
-            there = [expanduser(v) if isinstance(v, str) else v for v in ([value] if isinstance(value, str) else value)]
-            setattr(options, name, there[0] if isinstance(value, str) else there)
+    options = parser().parse_args([os.path.expanduser(a) for a in (sys.argv[1:] if arguments is None else arguments)])
     logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)      # what it grumbles about, an error says
     try:
         with warnings.catch_warnings():
@@ -221,24 +214,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.showwarning = lambda message, category, *_, **__: (
                 commands.tell(f"warning: {message}") if category is UserWarning else None)
             options.run(options)
-        sys.stdout.flush()
+        _flush()
     except KeyboardInterrupt:
         commands.tell("interrupted")
         return 130
+    except BrokenPipeError:         # | head
+        return 141
     except commands.Told:
         return 1
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.ENOSPC) and not error.filename:
-            # a closed pipe (| head) or a full disk behind >: nothing more can go there, nor at the exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            if error.errno == errno.EPIPE:
-                return 141
-            error.filename = "standard output"
         if options.debug:
             raise
-        commands.tell(words(error))
+        commands.tell(commands.words(error))
         return 1
     return 0
+
+
+def _flush() -> None:
+    """Out with what waits, while an error can still be told; none at the exit."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OSError(error.errno, error.strerror, "standard output") from None
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Images and acquisitions on disk, HDF5 and NIfTI, as plain arrays: :mod:`mrilab.volumes` makes its types of them."""
 
-import contextlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,22 +62,16 @@ def read_image(path: str | Path, phase: str | Path | None = None) -> tuple[torch
     """
     if is_nifti(path) or phase is not None:
         return read_nifti(path, phase)
-    with hdf5.named(path):
-        return _read_image(path)
-
-
-def _read_image(path: str | Path) -> tuple[torch.Tensor, tuple[float, ...], dict[str, Any]]:
     (data,), info = _read(path, ["data"])
-    voxel_size, scale = check_voxel_size(info.pop("voxel_size")), info.pop("scale", None)
-    info = check_info(info, voxel_size)
-    if info.get("affine") is not None and data.ndim == 3:       # as NIfTI: the same image whatever the format
-        voxel_size = canonical_shape(data.shape, info["affine"])[1]
-        data, info["affine"] = canonical(data, info["affine"])
-    if scale is None:
-        return data, voxel_size, info
-    if np.size(scale) != 1 or np.ravel(scale).dtype.kind not in "iuf":
-        raise ValueError(f"scale: found {scale!r}, expected one number")
-    return data * float(np.ravel(scale)[0]), voxel_size, info
+    with hdf5.named(path):
+        voxel_size, scale = check_voxel_size(info.pop("voxel_size")), info.pop("scale", None)
+        info = check_info(info, voxel_size)
+        if info.get("affine") is not None and data.ndim == 3:       # as NIfTI: the same image whatever the format
+            voxel_size = canonical_shape(data.shape, info["affine"])[1]
+            data, info["affine"] = canonical(data, info["affine"])
+        if scale is not None and (np.size(scale) != 1 or np.ravel(scale).dtype.kind not in "iuf"):
+            raise ValueError(f"scale: found {scale!r}, expected one number")
+        return data if scale is None else data * float(np.ravel(scale)[0]), voxel_size, info
 
 
 def image_shape(path: str | Path) -> tuple[int, ...]:
@@ -117,8 +110,8 @@ def write_image(path: str | Path, data: torch.Tensor, voxel_size: tuple, info: M
         write_nifti(path, data, voxel_size, info.get("affine"))
     else:
         # a scale on the disk would be a factor of the values
-        about = {key: value for key, value in info.items() if key != "scale"} | {"voxel_size": voxel_size}
-        write_hdf5(path, {"data": data}, about, compression="gzip", shuffle=True)
+        about = {key: value for key, value in info.items() if key != "scale" and value is not None}
+        write_hdf5(path, {"data": data}, about | {"voxel_size": voxel_size}, compression="gzip", shuffle=True)
 
 
 def write_hdf5(path: str | Path, arrays: Mapping[str, torch.Tensor], attributes: Mapping[str, Any], **how: Any) -> None:
@@ -150,22 +143,19 @@ class _Sink(io.FileIO):
 
     def write(self, data: Any) -> int:
         left = memoryview(data)
-        with self._kept():
-            while left and not self.error:
-                left = left[super().write(left) or 0:]
+        while left and not self.error:
+            left = left[self._try(super().write, left) or len(left):]
         return len(data)
 
     def truncate(self, size: int | None = None) -> int:
-        with self._kept():
-            super().truncate(size)
-        return size or 0
+        return self._try(super().truncate, size)
 
-    @contextlib.contextmanager
-    def _kept(self) -> Iterator[None]:
+    def _try(self, call: Callable[[Any], int | None], argument: Any) -> int:
         try:
-            yield
+            return call(argument) or 0
         except OSError as error:
             self.error = self.error or error
+            return 0
 
 
 def read_acquisition(path: str | Path, readout: tuple[int, int] | None = None

@@ -7,7 +7,7 @@
 from .looking import check, compare, human, info, requirements
 from .making import convert, fetch, simulate, train
 from .reconstruction import reconstruct
-from .saying import Told, tell
+from .saying import Told, tell, words
 
 __all__ = ["Told", "check", "compare", "convert", "fetch", "human", "info", "reconstruct", "requirements", "simulate",
-           "tell", "train"]
+           "tell", "train", "words"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import __version__
 from .making import acquire, image_files
-from .saying import Told, each, tell, words
+from .saying import Told, tell, words
 
 
 def reconstruct(options: Namespace) -> None:
@@ -19,27 +19,20 @@ def reconstruct(options: Namespace) -> None:
 
     jobs = _plan(options)
     settings = {key: value for key, value in vars(options).items() if key not in ("run", "scans", "out", "force")}
-    if options.jobs == 1 and not options.scheduler:
+    rank, problems, alone = 0, 0, options.jobs == 1 and not options.scheduler
+    if alone:
         rank, _, settings["device"] = join(options.device)
-
-        def one(job: tuple[str, str]) -> None:
-            reconstruct_one(*job, settings, rank=rank)
-            if not rank:
-                print(job[1], flush=True)
-
-        each(jobs, one, options.debug)
-        leave()
-        return
-    problems = 0
-    calls = [(*job, settings, options.jobs) for job in jobs]
+    calls = [(*job, settings, options.jobs, rank) for job in jobs]
     for target, problem in in_parallel(attempt, calls, options.jobs, options.scheduler):
+        problems += bool(problem)
         if problem:
-            problems += 1
             tell(problem)
-        else:
+        elif not rank:
             print(target, flush=True)
     if problems:
         raise Told(f"{problems} failed")
+    if alone:
+        leave()
 
 
 def _plan(options: Namespace) -> list[tuple[str, str]]:
@@ -72,29 +65,27 @@ def _plan(options: Namespace) -> list[tuple[str, str]]:
     return jobs
 
 
-def attempt(path: str, target: str, settings: dict[str, Any], processes: int) -> tuple[str, str]:
-    """:func:`reconstruct_one` in a process of its own: the image's path, and what went wrong in one line."""
+def attempt(path: str, target: str, settings: dict[str, Any], *how: int) -> tuple[str, str]:
+    """:func:`reconstruct_one`, perhaps in a process of its own: the image's path, and what went wrong in one line."""
     try:
-        return reconstruct_one(path, target, settings, processes), ""
+        reconstruct_one(path, target, settings, *how)
+        return target, ""
     except Exception as error:
         if settings["debug"]:
             raise
         return target, words(error)
 
 
-def reconstruct_one(path: str, target: str, settings: dict[str, Any], processes: int = 1, rank: int = 0) -> str:
+def reconstruct_one(path: str, target: str, settings: dict[str, Any], processes: int = 1, rank: int = 0) -> None:
     """Reconstruct a file; write the image, a JSON with what was done, and a picture of three planes.
 
     With ``torchrun`` every process computes, the first one writes.
-
-    Returns
-    -------
-    str
-        The image's path.
     """
     import torch
 
     from .. import methods
+    from ..datasets import locate, sha256
+    from ..files import is_nifti
     from ..priors import load_prior
     from ..volumes import Volume, save_volume
 
@@ -104,29 +95,25 @@ def reconstruct_one(path: str, target: str, settings: dict[str, Any], processes:
     begin = time.perf_counter()
     acquisition = acquire(path, options)
     progress = not options.quiet and not rank
-    prior = None
-    if methods.has(methods.find(options.method), "prior"):
-        prior = load_prior(options.prior, options.device)
+    wanted = methods.has(methods.find(options.method), "prior")
+    prior = load_prior(options.prior, options.device) if wanted else None
     result = methods.reconstruct(options.method, acquisition.to(options.device), prior, options.seed,
                                  options.representation, progress, **settings_of(options))
     if rank:
-        return target
+        return
     image = result.image.cpu()
-    about = {"source": f"{options.method} of {Path(path).name}"}
-    if "affine" in acquisition.info:
-        about["affine"] = acquisition.info["affine"]
-    whole = options.complex or not target.lower().endswith((".nii", ".nii.gz"))
+    about = {"source": f"{options.method} of {Path(path).name}", "affine": acquisition.info.get("affine")}
+    whole = options.complex or not is_nifti(target)
     save_volume(target, Volume(image if whole else image.abs(), result.voxel_size, about))
     record = _record(path, target, settings, acquisition, result, time.perf_counter() - begin)
     if prior is not None:
-        record["prior"] = _prior(options.prior, prior)
+        record["prior"] = {"name": options.prior, "sha256": sha256(locate(options.prior, "prior")),
+                           "voxel_sizes": list(prior.voxel_sizes)}
     save_record(_beside(target, ".mrilab.json"), record)
     save_picture(_beside(target, ".png"), image, result.voxel_size, acquisition.acceleration)
-    return target
 
 
-def _record(path: str, target: str, settings: dict[str, Any], acquisition: Any, result: Any, seconds: float
-            ) -> dict[str, Any]:
+def _record(path: str, target: str, settings: dict[str, Any], acquisition: Any, result: Any, seconds: float) -> dict:
     """What was done, for the file beside the image."""
     import torch
 
@@ -144,12 +131,6 @@ def _record(path: str, target: str, settings: dict[str, Any], acquisition: Any, 
         "versions": {"mrilab": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-
-
-def _prior(name: str, prior: Any) -> dict[str, Any]:
-    from ..datasets import locate, sha256
-
-    return {"name": name, "sha256": sha256(locate(name, "prior")), "voxel_sizes": list(prior.voxel_sizes)}
 
 
 def settings_of(options: Any) -> dict[str, Any]:

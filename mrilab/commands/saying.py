@@ -17,8 +17,8 @@ def say(text: str) -> None:
 def words(error: BaseException) -> str:
     """An error in one line."""
     message = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return f"not enough memory: {message[:200]}; --readout takes a part of a scan, --coils fewer coils"
     if isinstance(error, (OSError, ValueError, FloatingPointError)):
