@@ -116,10 +116,9 @@ def download(urls: Iterable[str], path: Path, expected: str = "", size: int = 0,
                     raise ValueError(f"found SHA-256 {found}, expected {expected}")
                 os.replace(part, path)
                 return path
-            except ValueError as error:     # not the file: nothing of it is kept
-                part.unlink(missing_ok=True)
-                problems.append(f"{url}: {error}")
-            except OSError as error:
+            except (ValueError, OSError) as error:
+                if isinstance(error, ValueError):       # not the file: nothing of it is kept
+                    part.unlink(missing_ok=True)
                 problems.append(f"{url}: {error}")
         raise OSError("; ".join(problems))
 
@@ -191,15 +190,16 @@ def _receive(answer: Any, part: Path, size: int, kind: str, end: float) -> str:
         have = part.stat().st_size if part.is_file() else 0
         place = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", headers.get("Content-Range", ""))
         first, last, total = map(int, place.groups()) if place else (-1, 0, 0)
-        if first != have or last + 1 != total or not _tag(part).is_file() or etag not in ("", _tag(part).read_text()):
+        if first != have or last + 1 != total or not _tag(part).is_file() or etag != _tag(part).read_text():
             part.unlink(missing_ok=True)
             return "another part than asked"
     if size and total != size or total > LARGEST:
         raise ValueError(f"found {total} bytes announced, expected {size or f'at most {LARGEST}'}")
     if total - have > shutil.disk_usage(part.parent).free:
         raise OSError(f"{part.parent}: found too little room on the disk, expected {total - have} bytes")
-    if not have:
+    if not have:                            # nothing old may meet the new ETag, whenever this process ends
         _tag(part).unlink(missing_ok=True)
+        part.write_bytes(b"")
     if etag.startswith('"'):                # a weak one, W/..., does not promise the same bytes
         _tag(part).write_text(etag)
     have = _append(answer, part, have, total, kind, end)
@@ -217,8 +217,8 @@ def _append(answer: Any, part: Path, have: int, total: int, kind: str, end: floa
     """Write what arrives behind the ``have`` bytes of ``part``; the bytes that are there then."""
     from tqdm import tqdm
 
-    with open(part, "ab" if have else "wb") as file, tqdm(total=total or None, initial=have, unit="B", unit_scale=True,
-                                                          desc=part.stem) as bar:
+    bar = tqdm(total=total or None, initial=have, unit="B", unit_scale=True, desc=part.stem)
+    with open(part, "ab") as file, bar:
         while block := answer.raw.read1(2**16):
             if time.monotonic() > end:
                 raise OSError("found no end of the download before the deadline")

@@ -26,22 +26,19 @@ def check_size(where: str, count: int, itemsize: int, stored: int, whole: bool =
     >>> check_size("a.h5", 10**6, 4, stored=10**6)
     >>> check_size("a.h5", 10**9, 4, stored=10**7)
     Traceback (most recent call last):
-    ValueError: a.h5: found 4000000000 bytes of data in 10000000 stored ones, expected at most 0.25 GB of data that ...
+    ValueError: a.h5: found 4000000000 bytes of data in 10000000 stored ones, expected at most 0.25 GB that shrink ...
     """
     claimed = count * itemsize
     found = f"{where}: found {claimed} bytes of data in {stored} stored ones, expected"
     if claimed > RATIO * stored + 2**20:
         raise ValueError(f"{found} data that fit")
-    given = os.environ.get("MRILAB_LARGEST")
-    limit = float(given or 0.25) * 1e9
-    if claimed > USUAL * stored and count * max(itemsize, 4) > limit:
-        raise ValueError(f"{found} at most {limit / 1e9:g} GB of data that shrink so much; MRILAB_LARGEST (GB) allows "
-                         "more")
-    if whole and (given or hasattr(os, "sysconf")):
-        limit = limit if given else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2
-        if claimed > limit:
-            raise ValueError(f"{found} at most {limit / 1e9:.3g} GB at a time; read a part (--readout), or set "
-                             "MRILAB_LARGEST (GB)")
+    given = float(os.environ.get("MRILAB_LARGEST") or 0) * 1e9
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 if hasattr(os, "sysconf") else math.inf
+    packed = count * max(itemsize, 4) if claimed > USUAL * stored else 0
+    for size, limit, what in ((packed, 0.25e9, "that shrink so much"),
+                              (claimed if whole else 0, memory, "at a time, or --readout for a part")):
+        if size > (given or limit):
+            raise ValueError(f"{found} at most {(given or limit) / 1e9:.3g} GB {what}; MRILAB_LARGEST (GB) allows more")
 
 
 @contextlib.contextmanager

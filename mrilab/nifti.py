@@ -23,7 +23,7 @@ EXTENSIONS = 2**24          # bytes between a header and its image, a note of an
 
 
 def _open(path: str | Path) -> Any:
-    """The image, canonical and in mm, its size as the file claims it checked against the bytes that are there."""
+    """The image, its size as the file claims it checked against the bytes that are there."""
     import nibabel
     from nibabel.filebasedimages import ImageFileError
 
@@ -60,29 +60,28 @@ def _open(path: str | Path) -> Any:
 
 def _place(image: Any) -> tuple[np.ndarray, str]:
     """The affine in mm, and what is doubtful about it, in words."""
-    import nibabel
+    from nibabel.affines import voxel_sizes
 
     header, doubts = image.header, []
     unit = header.get_xyzt_units()[0]
-    scale = MILLIMETRES.get(unit, 1.0)
-    affine = np.diag([scale, scale, scale, 1.0]) @ image.affine
+    scale = np.diag([*[MILLIMETRES.get(unit, 1.0)] * 3, 1.0])
+    affine, zooms = scale @ image.affine, header.get_zooms()[:3] * np.diag(scale)[:3]
     if unit == "unknown":
         doubts.append("the header names no unit of length: taken as mm")
-    sform, s_code = header.get_sform(coded=True)
-    qform, q_code = header.get_qform(coded=True)
+    (sform, s_code), (qform, q_code) = header.get_sform(coded=True), header.get_qform(coded=True)
     if not s_code and not q_code:
         doubts.append("the header has neither sform nor qform: where left, front and top lie is a guess")
-    elif s_code and q_code and not np.allclose(sform, qform, atol=0.01 * np.linalg.norm(sform[:3, :3], axis=0).min()):
-        doubts.append(f"sform and qform disagree: voxels of {_lengths(sform, scale)} and {_lengths(qform, scale)} mm, "
-                      "or another place; the sform is taken")
-    elif not np.allclose(header.get_zooms()[:3], nibabel.affines.voxel_sizes(image.affine), rtol=0.01):
-        doubts.append(f"the affine has voxels of {_lengths(affine, 1)} mm, pixdim says "
-                      f"{' x '.join(f'{scale * d:.3g}' for d in header.get_zooms()[:3])}: the affine is taken")
+    elif s_code and q_code and not np.allclose(sform, qform, atol=0.01 * voxel_sizes(sform).min()):
+        doubts.append(f"sform and qform disagree: voxels of {_text(voxel_sizes(affine))} and "
+                      f"{_text(voxel_sizes(scale @ qform))} mm, or another place; the sform is taken")
+    elif not np.allclose(zooms, voxel_sizes(affine), rtol=0.01):
+        doubts.append(f"the affine has voxels of {_text(voxel_sizes(affine))} mm, pixdim says {_text(zooms)}; the first "
+                      "is taken")
     return affine, "; ".join(doubts)
 
 
-def _lengths(affine: np.ndarray, scale: float) -> str:
-    return " x ".join(f"{scale * d:.3g}" for d in np.linalg.norm(affine[:3, :3], axis=0))
+def _text(lengths: np.ndarray) -> str:
+    return " x ".join(f"{d:.3g}" for d in lengths)
 
 
 def nifti_shape(path: str | Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
