@@ -139,7 +139,37 @@ def dataset(group: Any, name: str) -> Any:
     stored = min(node.id.get_storage_size(), Path(group.file.filename).stat().st_size)
     check_size(f"{group.file.filename}: {name!r} of shape {node.shape}", max(node.size, math.prod(node.chunks or ())),
                node.dtype.itemsize, stored, whole=False)
+    if node.dtype.hasobject and not group.file.userblock_size:
+        _check_lengths(node)
     return node
+
+
+def _check_lengths(data: Any) -> None:
+    """ValueError if the strings or lists of a data set, whose lengths vary, are longer than the file together.
+
+    HDF5 takes memory for a length before it looks, and many may be the same. The lengths are in the rows, 4 bytes each
+    before the place of the content; filtered rows are not looked at.
+    """
+    import h5py
+
+    path, kind = data.file.filename, data.id.get_type()
+    row, members = kind.get_size(), [(0, kind)]
+    if isinstance(kind, h5py.h5t.TypeCompoundID):
+        members = [(kind.get_member_offset(i), kind.get_member_type(i)) for i in range(kind.get_nmembers())]
+    places = [data.id.get_offset()] if data.chunks is None else []
+    if data.chunks is not None and not data.id.get_create_plist().get_nfilters():
+        data.id.chunk_iter(lambda chunk: places.append(chunk.byte_offset))
+    starts = np.array([place for place in places if place is not None], np.int64)
+    starts = (starts[:, None] + row * np.arange(math.prod(data.chunks or data.shape))).ravel()
+    content, total = np.memmap(path, np.uint8, "r"), 0
+    for at, member in members:
+        lists = isinstance(member, h5py.h5t.TypeVlenID)
+        if lists or isinstance(member, h5py.h5t.TypeStringID) and member.is_variable_str():
+            found = content[starts[:, None] + np.arange(at, at + 4)].copy().view("<u4")
+            total += (member.get_super().get_size() if lists else 1) * int(found.sum(dtype=np.int64))
+    if total > len(content):
+        raise ValueError(f"{path}: found {total} bytes of text or lists in {data.name}, expected at most those of the "
+                         f"file, {len(content)}")
 
 
 def numbers(group: Any, name: str) -> Any:

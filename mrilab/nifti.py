@@ -75,7 +75,7 @@ def _place(image: Any) -> tuple[np.ndarray, str]:
         doubts.append(f"sform and qform disagree: voxels of {_text(voxel_sizes(affine))} and "
                       f"{_text(voxel_sizes(scale @ qform))} mm, or another place; the sform is taken")
     elif not np.allclose(zooms, voxel_sizes(affine), rtol=0.01):
-        doubts.append(f"the affine has voxels of {_text(voxel_sizes(affine))} mm, pixdim says {_text(zooms)}; the first "
+        doubts.append(f"the affine has voxels of {_text(voxel_sizes(affine))} mm, pixdim {_text(zooms)}; the first "
                       "is taken")
     return affine, "; ".join(doubts)
 

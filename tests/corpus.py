@@ -148,6 +148,20 @@ def one_string_many_times(name, length, count=100_000):
     return change
 
 
+def long_line(field, length):
+    """ISMRMRD: one line says that it has so many numbers, or every line does."""
+    def change(file):
+        data = file["dataset/data"]
+        at = data.id.get_type().get_member_offset(data.id.get_type().get_member_index(field))
+        places = [data.id.get_chunk_info(i).byte_offset for i in range(data.id.get_num_chunks())]
+        file.flush()
+        with open(file.filename, "r+b") as raw:
+            for place in places if length < 2**20 else places[1:2]:
+                raw.seek(place + at)
+                raw.write(length.to_bytes(4, "little"))
+    return change
+
+
 def crowd(file):
     for i in range(20_000):
         file.create_group(f"g{i}")
@@ -202,6 +216,7 @@ HOSTILE = {
         replace("dataset/xml", ["<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>"]), replace("dataset/data", np.ones(5)),
         replace("dataset", h5py.ExternalLink("x.h5", "dataset")), replace("dataset/xml", 7),
         replace("dataset/data", h5py.SoftLink("/dataset/xml")), one_string_many_times("dataset/xml", 10**6),
+        long_line(b"data", 2**32 - 1), long_line(b"data", 2**28), long_line(b"traj", 2**30), long_line(b"data", 2**17),
         one_string_many_times("dataset/xml", 2 * 10**7), replace("dataset/xml", text_of(8 * 10**6)),
         replace("dataset/xml", ["<a>" * 200_000 + "</a>" * 200_000]), replace("dataset/xml", ["<a/>" * 10**6]),
         replace("dataset/xml", np.zeros(10**6)), replace("dataset/xml", [b"\xff\xfe" * 1000])],
