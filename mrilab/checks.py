@@ -49,8 +49,8 @@ def check_info(info: Mapping[str, Any], voxel_size: Sequence[float]) -> dict[str
     Traceback (most recent call last):
     ValueError: affine: found voxels of 1 x 1 x 2 mm, expected the voxel size (dz, dy, dx) 1 x 1 x 1 mm
     """
-    info = dict(info)
-    if info.get("affine") is None:
+    info = {key: value for key, value in info.items() if key != "affine" or value is not None}
+    if "affine" not in info:
         return info
     try:
         affine = np.asarray(info["affine"], float)

@@ -66,7 +66,7 @@ def read_image(path: str | Path, phase: str | Path | None = None) -> tuple[torch
     with hdf5.named(path):
         voxel_size, scale = check_voxel_size(info.pop("voxel_size")), info.pop("scale", None)
         info = check_info(info, voxel_size)
-        if info.get("affine") is not None and data.ndim == 3:       # as NIfTI: the same image whatever the format
+        if "affine" in info and data.ndim == 3:       # as NIfTI: the same image whatever the format
             voxel_size = canonical_shape(data.shape, info["affine"])[1]
             data, info["affine"] = canonical(data, info["affine"])
         if scale is not None and (np.size(scale) != 1 or np.ravel(scale).dtype.kind not in "iuf"):
@@ -110,7 +110,7 @@ def write_image(path: str | Path, data: torch.Tensor, voxel_size: tuple, info: M
         write_nifti(path, data, voxel_size, info.get("affine"))
     else:
         # a scale on the disk would be a factor of the values
-        about = {key: value for key, value in info.items() if key != "scale" and value is not None}
+        about = {key: value for key, value in info.items() if key != "scale"}
         write_hdf5(path, {"data": data}, about | {"voxel_size": voxel_size}, compression="gzip", shuffle=True)
 
 

@@ -76,7 +76,7 @@ class Volume:
             data = data.real
         size = tuple(f / n for f, n in zip(self.field_of_view, data.shape))
         info = dict(self.info)
-        if info.get("affine") is not None:
+        if "affine" in info:
             affine, (old, new) = info["affine"].copy(), ([n // 2 for n in x.shape[::-1]] for x in (self.data, data))
             affine[:3, :3] *= [b / a for a, b in zip(self.voxel_size[::-1], size[::-1])]
             affine[:3, 3] += info["affine"][:3, :3] @ old - affine[:3, :3] @ new

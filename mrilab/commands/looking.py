@@ -149,29 +149,36 @@ def compare(options: Namespace) -> None:
     from .. import metrics
     from ..volumes import load_volume
 
-    truth = load_volume(options.truth)
-    rows = []
-    for path in options.images:
+    truth, rows = load_volume(options.truth), []
+
+    def judge(path: str) -> None:
         image = load_volume(path)
-        if image.data.shape != truth.data.shape:
-            raise ValueError(f"{path}: found matrix {tuple(image.data.shape)}, expected that of the truth, "
-                             f"{tuple(truth.data.shape)}")
-        if max(abs(a - b) / b for a, b in zip(image.voxel_size, truth.voxel_size)) > 1e-3:
-            raise ValueError(f"{path}: found voxel size {image.voxel_size}, expected that of the truth, "
-                             f"{truth.voxel_size}")
-        places = [v.info["affine"] @ [*(n // 2 for n in v.data.shape[::-1]), 1] for v in (image, truth)
-                  if "affine" in v.info]
-        if len(places) == 2 and max(abs(places[0] - places[1])) > min(truth.voxel_size):
-            raise ValueError(f"{path}: found its middle at {places[0][:3].round(1)} mm, expected "
-                             f"{places[1][:3].round(1)} as in the truth")
+        _check_grid(path, image, truth)
         x, y = image.data.abs(), truth.data.abs()
         if options.match:
             x = x * ((x * y).sum() / x.square().sum())
-        rows.append({"image": str(path), "psnr": metrics.psnr(x, y),
+        rows.append({"image": path, "psnr": metrics.psnr(x, y),
                      "psnr_head": metrics.psnr(x, y, metrics.head_mask(y)), "ssim": metrics.ssim(x, y)})
-    if options.json:
-        print(json.dumps(rows, indent=1))
-    else:
-        print(f"{'image':40s} {'PSNR, dB':>9s} {'in head':>9s} {'SSIM':>7s}")
-        for row in rows:
-            print(f"{row['image']:40s} {row['psnr']:9.2f} {row['psnr_head']:9.2f} {row['ssim']:7.4f}")
+
+    try:
+        each(options.images, judge, options.debug)
+    finally:
+        if options.json:
+            print(json.dumps(rows, indent=1))
+        elif rows:
+            print(f"{'image':40s} {'PSNR, dB':>9s} {'in head':>9s} {'SSIM':>7s}")
+            for row in rows:
+                print(f"{row['image']:40s} {row['psnr']:9.2f} {row['psnr_head']:9.2f} {row['ssim']:7.4f}")
+
+
+def _check_grid(path: str, image: Any, truth: Any) -> None:
+    """ValueError unless two volumes have the same matrix, voxels and, where both say, place."""
+    if image.data.shape != truth.data.shape:
+        raise ValueError(f"{path}: found matrix {tuple(image.data.shape)}, expected that of the truth, "
+                         f"{tuple(truth.data.shape)}")
+    if max(abs(a - b) / b for a, b in zip(image.voxel_size, truth.voxel_size)) > 1e-3:
+        raise ValueError(f"{path}: found voxel size {image.voxel_size}, expected that of the truth, {truth.voxel_size}")
+    middle = [*(n // 2 for n in truth.data.shape[::-1]), 1]
+    places = [(v.info["affine"] @ middle)[:3].round(1) for v in (image, truth) if "affine" in v.info]
+    if len(places) == 2 and max(abs(places[0] - places[1])) > min(truth.voxel_size):
+        raise ValueError(f"{path}: found its middle at {places[0]} mm, expected {places[1]} as in the truth")
