@@ -201,10 +201,10 @@ def total_variation(acquisition: Acquisition, weight: float = 0.0005, iterations
         return torch.stack([per_mm * (x.roll(-1, d) - x) for d, per_mm in axes])
 
     def adjoint(g: torch.Tensor) -> torch.Tensor:
-        return sum(per_mm * (g[d].roll(1, d) - g[d]) for d, per_mm in axes)
+        return sum((per_mm * (g[d].roll(1, d) - g[d]) for d, per_mm in axes), torch.zeros(()))
 
     def laplacian(x: torch.Tensor) -> torch.Tensor:
-        return sum(per_mm**2 * (2 * x - x.roll(1, d) - x.roll(-1, d)) for d, per_mm in axes)
+        return sum((per_mm**2 * (2 * x - x.roll(1, d) - x.roll(-1, d)) for d, per_mm in axes), torch.zeros(()))
 
     return _sparse(acquisition, weight, differences, adjoint, laplacian, iterations, "total variation", progress)
 
