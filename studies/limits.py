@@ -145,9 +145,9 @@ def slope(x):
     return sum(g.square() for g in torch.gradient(x)).sqrt()
 
 
-def tumour_job(method, prior, settings, acceleration, seed, device="cpu"):
+def tumour_job(solver, prior, settings, acceleration, seed, device="cpu"):
     acquisition, truth = scan(volume=TUMOUR, acceleration=acceleration, seed=seed, block=(-12, 8))
-    result, _ = solve(acquisition, method, prior, settings, seed, device=device)
+    result, _ = solve(acquisition, solver, prior, settings, seed, device=device)
     masks, x, truth = tumour_masks(truth), result.image.abs(), truth.abs()
     error = x - truth
 
@@ -174,12 +174,12 @@ def tumour_job(method, prior, settings, acceleration, seed, device="cpu"):
 def tumour(run):
     rates = (4, 8, 12)
     best = tuned(run, [dict(acceleration=r) for r in rates])
-    jobs = [(label, dict(method=m, prior=prior, settings=best[m][i], acceleration=r, seed=seed))
+    jobs = [(label, dict(solver=m, prior=prior, settings=best[m][i], acceleration=r, seed=seed))
             for i, r in enumerate(rates) for seed in range(SEEDS) for label, (m, prior) in METHODS.items()]
     rows = run.rows(tumour_job, [asked for _, asked in jobs])
     _, truth = scan(volume=TUMOUR, block=(-12, 8))
     return dict(volume=TUMOUR, readout=[16, 36], voxels={n: int(m.sum()) for n, m in tumour_masks(truth).items()},
-                rows=[dict(label=label) | {k: v for k, v in row.items() if k not in ("method", "prior")}
+                rows=[dict(label=label) | {k: v for k, v in row.items() if k not in ("solver", "prior")}
                       for (label, _), row in zip(jobs, rows)])
 
 
@@ -219,19 +219,19 @@ def scores(acquisition, truth, method, prior, settings, seed, kinds, device):
             for at, kind in zip(centres, kinds) for size in ([kind[0]] if kind else SIZES)]
 
 
-def lesion_job(method, prior, settings, seed, turns, device="cpu"):
+def lesion_job(solver, prior, settings, seed, turns, device="cpu"):
     """Scores without lesions, and with them; the kinds take turns at the places."""
     data = scan(seed=seed, block=(-12, 12))
-    return dict(absent=scores(*data, method, prior, settings, seed, [None], device), present=[
+    return dict(absent=scores(*data, solver, prior, settings, seed, [None], device), present=[
         one for turn in turns
-        for one in scores(*data, method, prior, settings, seed, [*KINDS[turn:], *KINDS[:turn]], device)])
+        for one in scores(*data, solver, prior, settings, seed, [*KINDS[turn:], *KINDS[:turn]], device)])
 
 
 def lesions(run):
     best = tuned(run, [dict(acceleration=8)])
     ways = {"truth": (None, None)} | METHODS
     turns = list(range(0, len(KINDS), 2))           # every other turn: each place has three of the six kinds
-    found = run.rows(lesion_job, [dict(method=m, prior=prior, settings=best[m][0] if m else {}, seed=seed, turns=turns)
+    found = run.rows(lesion_job, [dict(solver=m, prior=prior, settings=best[m][0] if m else {}, seed=seed, turns=turns)
                                   for m, prior in ways.values() for seed in range(SEEDS)])
     rows = []
     for (label, (size, contrast)) in itertools.product(ways, KINDS):

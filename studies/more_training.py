@@ -28,7 +28,7 @@ SMALL_PATCHES = dict(patch=32, batch=32)
 
 def asked(name, prior, initial, draw="usual", **settings):
     """The arguments of a training that goes on from weights, or of one that starts anew."""
-    given = {key: value for key, value in PRIORS[prior].items() if key != "voxel_sizes"}
+    given = {key: value for key, value in PRIORS[prior].items() if key == "conditioned"}
     return dict(name=name, voxel_sizes=PRIORS[prior]["voxel_sizes"], volumes=list(PEOPLE.values()), whole=True,
                 draw=draw, settings=given | settings | ({"initial": initial} if initial else {}))
 

@@ -26,7 +26,7 @@ import torch
 from tqdm import tqdm
 
 from mrilab.datasets import list_datasets, sha256
-from mrilab.methods import has
+from mrilab.methods import METHODS, find, has
 from mrilab.processes import hardware, in_parallel
 from mrilab.writing import atomic_path
 
@@ -35,7 +35,8 @@ from .results import RESULTS, ROOT, Result, command, load, shown, weights_in, wr
 RUNS = ROOT / "runs"
 # What a dry run asks instead, and the arguments whose values are different kinds of a job: it does one of each.
 TINY = {"voxel_size": 8, "acceleration": 2, "coils": 2, "iterations": 2, "steps": 2, "cg_iterations": 1, "count": 2,
-        "widths": [8, 8], "patch": 16, "batch": 2, "side": 24, "turns": [0]}
+        "widths": [8, 8], "patch": 16, "batch": 2, "side": 24, "turns": [0],
+        "volumes": ["colin27_ch2"], "whole": False, "solver": "cg_sense"}
 KINDS = ("method", "representation", "network", "how")
 
 
@@ -362,6 +363,9 @@ def tiny(asked):
     {'voxel_size': [8, 8, 8], 'settings': {'weight': 0.3, 'iterations': 2}, 'volume': 'qtim_MRHead'}
     """
     if isinstance(asked, dict):
+        if asked.get("method") in METHODS and "settings" in asked:      # what is not asked has a default, a large one
+            own = {key: 2 for key in ("iterations", "steps") if has(find(asked["method"]), key)}
+            asked = asked | {"settings": asked["settings"] | own}
         return {key: [TINY[key]] * len(value) if key == "voxel_size" and isinstance(value, list | tuple)
                 else TINY.get(key, tiny(value)) for key, value in asked.items()}
     if isinstance(asked, str) and asked.endswith(".safetensors") and not Path(asked).is_file():

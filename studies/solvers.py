@@ -20,6 +20,7 @@ DEFAULTS = {
     "fast": dict(weight=0.35, sigma=[0.1, 0.005], slab=1),
     "paper": dict(weight=0.01, learning_rate=0.02, power=1.0, schedule="uniform"),
 }
+ITERATIONS, HIDDEN = {"fast": 16, "paper": 200}, ("block", "prior", "iterations")
 SEARCH = {                                              # logarithmic ranges, or choices
     "fast": dict(weight=(0.1, 1.0), sigma=((0.05, 0.3), (0.002, 0.02)), slab=[1]),
     "paper": dict(weight=(0.001, 0.1), learning_rate=(0.005, 0.1), power=[0.5, 1.0],
@@ -58,11 +59,11 @@ def around(setting, best):
         yield best | {second: [value[0], value[1] * factor] if setting == "fast" else value * factor}
 
 
-def measure(volume, voxel_size, block, acceleration, seed, method, options, prior=None, device="cpu"):
+def measure(volume, voxel_size, block, acceleration, seed, method, iterations, options, prior=None, device="cpu"):
     """One reconstruction: its quality and cost."""
     acquisition, truth = simulated(volume, voxel_size, acceleration, block, seed)
     how = ("cg_sense", None, options | {"tolerance": 0}) if method == "cg_sense" else (
-        "variational", prior, options | {"setting": method})
+        "variational", prior, {"setting": method, "iterations": iterations} | options)
     result, _ = solve(acquisition, *how, seed, device=device)
     return dict(psnr=psnr(result.image, truth), ssim=ssim(result.image, truth), misfit=result.misfit,
                 network_evaluations=result.network_evaluations, seconds=round(result.seconds, 2),
@@ -73,9 +74,10 @@ def study(run):
     def rows(asked, volume=SLAB):
         """Of ``(voxel_size, acceleration, method, options)``."""
         found = run.rows(measure, [dict(
-            volume=volume, voxel_size=d, block=BLOCKS[d], acceleration=r, seed=0, method=m, options=o)
+            volume=volume, voxel_size=d, block=BLOCKS[d], acceleration=r, seed=0, method=m, options=o,
+            iterations=ITERATIONS.get(m))
             | ({} if m == "cg_sense" else {"prior": "diverse"}) for d, r, m, o in asked])
-        return [{key: value for key, value in row.items() if key not in ("block", "prior")} for row in found]
+        return [{key: value for key, value in row.items() if key not in HIDDEN} for row in found]
 
     def best(rows, method):
         return max((row for row in rows if row["method"] == method), key=lambda row: row["psnr"])["options"]

@@ -24,9 +24,9 @@ from .trainings import PEOPLE, card_of, flops, head_of, training
 RESULTS = ["three_d.json"]
 NEEDS = []
 VOXEL_SIZES = (2, 3)                                            # of training
-SLICES = dict(network="unet", widths=[16, 16, 32, 64, 80], patch=48, batch=8)
+SLICES = dict(widths=[16, 16, 32, 64, 80], patch=48, batch=8)
 PRIORS = {                                                      # 24 voxels halve three times, 48 four times
-    "3D": dict(network="unet3d", widths=[16, 16, 32, 52], patch=24, batch=4, steps=2000),
+    "3D": dict(widths=[16, 16, 32, 52], patch=24, batch=4, steps=2000),
     "2D, equal steps": SLICES | dict(steps=2000),
     "2D, equal seconds": SLICES | dict(steps=4500),
 }
@@ -42,8 +42,9 @@ def budget(row):
     settings, prior = row["settings"], load_prior(ROOT / row["trained"])
     patch, batch, steps = (settings[key] for key in ("patch", "batch", "steps"))
     voxels = sum(head_of(name).data.numel() for name in PEOPLE.values())
-    return dict(prior=row["name"], **settings, parameters=card_of(ROOT / row["trained"])["parameters"],
-                cpu_seconds=row["cpu_seconds"], patches=steps * batch, voxels=steps * batch * patch**prior.dims,
+    return dict(prior=row["name"], network=row["network"], **settings,
+                parameters=card_of(ROOT / row["trained"])["parameters"], cpu_seconds=row["cpu_seconds"], patches=steps * batch,
+                voxels=steps * batch * patch**prior.dims,
                 # patches that do not overlap, at 2 mm: slices can be cut in three planes
                 disjoint_patches=round((3 if prior.dims == 2 else 1) * voxels / patch**prior.dims),
                 gigaflop_per_step=round(batch * flops(prior, patch) / 1e9, 2), sha256=row["sha256"])
@@ -85,7 +86,7 @@ def denoising(voxel_size, prior, how):
 
 def study(run):
     trained = run.rows(training, [dict(name=name, voxel_sizes=VOXEL_SIZES, volumes=list(PEOPLE.values()),
-                                       network=settings["network"], settings=settings)
+                                       network="unet3d" if name == "3D" else "unet", settings=settings)
                                   for name, settings in PRIORS.items()], folder=run.folder)
     files = {row["name"]: str(ROOT / row["trained"]) for row in trained}
     names = {path: name for name, path in files.items()} | {None: "CG-SENSE"}

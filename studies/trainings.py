@@ -39,7 +39,8 @@ def coarser(voxel_sizes, rng):
     return size[:1].repeat(3) if rng.random() < 0.8 else size
 
 
-def training(name, voxel_sizes, settings, volumes, whole=False, draw="usual", folder=None, device="cpu"):
+def training(name, voxel_sizes, settings, volumes, whole=False, draw="usual", network="unet", folder=None,
+             device="cpu"):
     """Train one prior, or go on where that was interrupted.
 
     Parameters
@@ -53,8 +54,8 @@ def training(name, voxel_sizes, settings, volumes, whole=False, draw="usual", fo
         Of the training people, by name.
     whole : bool
         On heads at their own voxel size, with the loss on the validation slab; otherwise at 2 mm.
-    draw : str
-        Of voxel sizes: ``"usual"`` or ``"coarser"``.
+    draw, network : str
+        Of voxel sizes, ``"usual"`` or ``"coarser"``; see :func:`mrilab.training.train`.
     folder : str or Path
         Where the weights and their card go.
 
@@ -64,7 +65,7 @@ def training(name, voxel_sizes, settings, volumes, whole=False, draw="usual", fo
         ``trained``, the file; ``sha256``; ``cpu_seconds``, None if it was interrupted. Wall time would count what else
         the machine does.
     """
-    asked = json.dumps([name, voxel_sizes, settings, volumes, whole, draw])
+    asked = json.dumps([name, voxel_sizes, settings, volumes, whole, draw, network])
     stem = f"{re.sub('[^a-z0-9_]+', '_', name.lower())}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
     path = Path(folder) / f"{stem}.safetensors"
     begin, anew = time.process_time(), not path.with_suffix(".checkpoint").exists()
@@ -75,7 +76,7 @@ def training(name, voxel_sizes, settings, volumes, whole=False, draw="usual", fo
             train([name if whole else head_of(name) for name in volumes],
                   dict(voxel_sizes) if isinstance(voxel_sizes[0], list) else tuple(voxel_sizes), path,
                   people=[person for person, name in PEOPLE.items() if name in volumes], progress=False, device=device,
-                  **how, **settings)
+                  network=network, **how, **settings)
         finally:
             augmentation.draw_voxel_size = USUAL
     else:
