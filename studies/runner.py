@@ -355,7 +355,7 @@ def check(failed, total):
 
 
 def tiny(asked):
-    """The arguments of a job that takes a moment; weights that are not there yet are replaced by others.
+    """The arguments of a job that takes a moment; weights that are not there yet are replaced.
 
     Examples
     --------
@@ -368,9 +368,8 @@ def tiny(asked):
             asked = asked | {"settings": asked["settings"] | own}
         return {key: [TINY[key]] * len(value) if key == "voxel_size" and isinstance(value, list | tuple)
                 else TINY.get(key, tiny(value)) for key, value in asked.items()}
-    if isinstance(asked, str) and asked.endswith(".safetensors") and not Path(asked).is_file():
-        return "fixed_2mm"
-    return asked
+    absent = isinstance(asked, str) and asked.endswith(".safetensors") and not Path(asked).is_file()
+    return "fixed_3mm" if absent or asked in ("fixed_1mm", "fixed_2mm") else asked      # whose grid is not too fine
 
 
 def catalogue():
