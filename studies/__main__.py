@@ -10,6 +10,7 @@ from . import __doc__ as about
 from . import runner, sweep
 from .results import RESULTS, shown, write_rows
 from .runner import Runner
+from .scans import reconstruction
 from .tuning import tune
 
 
@@ -82,7 +83,7 @@ def compare(options, how):
         runner.write(out, tune(run, settings), run)
     else:
         jobs = sweep.make_jobs(settings)
-        left = len(run.left([runner.make_job(sweep.compute, job, sweep.name) for job in jobs]))
+        left = len(run.left([runner.make_job(reconstruction, job, sweep.name) for job in jobs]))
         say(f"{shown(run.folder)}: {len(jobs)} jobs, {len(jobs) - left} done, {left} left")
         rows, failed = sweep.measure(run, jobs)
         say(f"{shown(run.folder)}: {len(jobs)} jobs, {len(rows)} done, {len(failed)} failed")

@@ -5,10 +5,8 @@ way of using a prior gets seven weights at each R, with 24 iterations; the prior
 voxels, at the ends only.
 """
 
-from mrilab.metrics import psnr
-
 from .comparison import interpolation_of
-from .scans import SLAB, simulated, solve
+from .scans import SLAB, reconstruction
 
 RESULTS = ["accelerations.json"]
 NEEDS = ["operators"]
@@ -19,22 +17,17 @@ RATES = (4, 8, 12, 24, 36)
 WEIGHTS = (0.1, 0.2, 0.316, 0.5, 0.795, 1.3, 2.0)
 
 
-def quality(prior, representation, voxel_size, acceleration, weight, iterations, interpolation, device="cpu"):
-    acquisition, truth = simulated(SLAB, voxel_size, acceleration, BLOCK)
-    result, _ = solve(acquisition, "variational", prior, dict(weight=weight, iterations=iterations), 0, representation,
-                      interpolation, device)
-    return dict(psnr=round(psnr(result.image, truth), 3))
-
-
 def study(run):
     chosen = interpolation_of(run, "coarse")
-    found = run.rows(quality, [
-        dict(prior=prior, representation=representation, voxel_size=VOXEL_SIZE, acceleration=rate, weight=weight,
-             iterations=ITERATIONS, interpolation=chosen.get(prior)) for prior, representation in WAYS
-        for rate in ((4, 24) if prior == "fixed_1mm" else RATES) for weight in WEIGHTS])
+    found = run.rows(reconstruction, [
+        dict(volume=SLAB, voxel_size=VOXEL_SIZE, block=BLOCK, method="variational", prior=prior, acceleration=rate,
+             representation=representation, settings=dict(weight=weight, iterations=ITERATIONS),
+             interpolation=chosen.get(prior))
+        for prior, representation in WAYS for rate in ((4, 24) if prior == "fixed_1mm" else RATES)
+        for weight in WEIGHTS])
     rows = {}
     for row in found:
         key = row["prior"], row["representation"], row["acceleration"]
-        rows.setdefault(key, {})[row["weight"]] = row["psnr"]
+        rows.setdefault(key, {})[row["settings"]["weight"]] = round(row["psnr"], 3)
     return dict(volume=SLAB, voxel_size=VOXEL_SIZE, block=BLOCK, iterations=ITERATIONS,
                 rows=[dict(prior=p, representation=r, acceleration=a, psnr=psnr) for (p, r, a), psnr in rows.items()])

@@ -53,9 +53,9 @@ def walk(volume, voxel_size, method, seed, setting, prior, device):
     return solve(acquisition, method, prior, json.loads(setting), seed, device=device)
 
 
-def measure(volume, voxel_size, method, walks, setting, prior, device="cpu"):
+def measure(volume, voxel_size, method, walks, settings, prior, device="cpu"):
     """Of one reconstruction, or of the mean of several."""
-    results, seconds = zip(*(walk(volume, voxel_size, method, seed, json.dumps(setting), prior, device)
+    results, seconds = zip(*(walk(volume, voxel_size, method, seed, json.dumps(settings), prior, device)
                              for seed in range(walks)))
     image, truth = sum(r.image for r in results) / walks, simulated(volume, voxel_size, 8, (-16, 16))[1]
     return dict(psnr=psnr(image, truth), ssim=ssim(image, truth), seconds=round(sum(seconds), 1),
@@ -70,7 +70,7 @@ def study(run):
         """Of ``(method, budget, setting, walks)``."""
         found = run.rows(measure, [dict(
             volume=VOLUMES[role], voxel_size=VOXEL_SIZE, method=method, walks=walks, prior="diverse",
-            setting=with_steps(method, setting, budget / walks, shape)) for method, budget, setting, walks in asked])
+            settings=with_steps(method, setting, budget / walks, shape)) for method, budget, setting, walks in asked])
         hidden = ("volume", "voxel_size", "prior")
         return [dict(role=role, budget=budget) | {key: value for key, value in row.items() if key not in hidden}
                 for (_, budget, *_), row in zip(asked, found)]

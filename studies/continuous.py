@@ -5,10 +5,8 @@ interpolation and few steps. Here, at 3 mm and R = 8 with the prior of 2 mm, the
 and steps, features and width up to tens of times the seconds.
 """
 
-from mrilab.metrics import psnr
-
 from .comparison import METHODS
-from .scans import SLAB, simulated, solve
+from .scans import SLAB, reconstruction
 
 RESULTS = ["continuous.json"]
 NEEDS = ["comparison_settings"]
@@ -25,12 +23,6 @@ CHANGES = {                                     # of the settings in the compari
 FACTORS = (0.1, 0.3, 3, 10)                     # of the weight
 
 
-def trial(representation, prior, settings, voxel_size=3, device="cpu"):
-    acquisition, truth = simulated(SLAB, voxel_size, 8, BLOCK)
-    result, seconds = solve(acquisition, "variational", prior, settings, 0, representation, device=device)
-    return dict(psnr=round(psnr(result.image, truth), 3), cpu_seconds=round(seconds, 1))
-
-
 def study(run):
     best = run.load("comparison_settings")["coarse"]["best"]
     trilinear = best[f"variational-trilinear-{PRIOR}"]["settings"]
@@ -42,5 +34,7 @@ def study(run):
         asked += [(name, PRIOR, base | change | {
             "representation_options": base["representation_options"] | change["representation_options"]})
             for change in CHANGES[name]]
-    rows = run.rows(trial, [dict(representation=r, prior=p, settings=s, voxel_size=3) for r, p, s in asked])
+    rows = run.rows(reconstruction, [
+        dict(volume=SLAB, voxel_size=3, block=BLOCK, method="variational", representation=r, prior=p, settings=s)
+        for r, p, s in asked], columns=("representation", "prior", "settings", "psnr", "cpu_seconds"))
     return dict(volume=SLAB, voxel_size=3, acceleration=8, block=BLOCK, rows=rows)

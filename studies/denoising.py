@@ -15,11 +15,10 @@ from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 from mrilab.checks import PLANES
 from mrilab.diffusion import to_channels, to_complex
 from mrilab.metrics import percentile, psnr
-from mrilab.priors import load_prior
 from mrilab.simulate import smooth_phase
 from mrilab.volumes import load_volume
 
-from .scans import HEAD, SLAB
+from .scans import HEAD, SLAB, prior_of
 
 RESULTS = ["denoising.json"]
 NEEDS = []
@@ -74,10 +73,7 @@ def quality(volume, voxel_size, sigma, prior=None, interpolation=None, method="p
             device="cpu"):
     """PSNR of denoising in each plane: by a prior, by a classical method, or of the noisy slices themselves."""
     if method == "prior":
-        prior = load_prior(prior, device)
-        if interpolation:
-            prior.interpolation = interpolation
-        denoise = by_prior(prior, device)
+        denoise = by_prior(prior_of(prior, interpolation, device), device)
     else:
         denoise = classical(method, strength) if method in STRENGTHS else lambda x, *_: x
     planes = [psnr(denoise(noisy(clean, sigma), sigma, size), clean) for clean, size in

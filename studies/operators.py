@@ -1,29 +1,25 @@
-"""The priors in function space beside the plain ones: how well they denoise the validation slab, and at what cost.
+"""The priors in function space beside the plain ones, on the validation slab: denoising, and in the solver.
 
 PSNR as in `denoising`, at voxel sizes and noise levels of the book, for each interpolation of the kernels.
 `samplings` has the disagreement between what a prior makes of the same noisy slices on pixels of 1 and of 2 mm:
 the standard deviation of the difference over that of the noise on 2 mm. The noise is a function, so a solver that
 counts its standard deviation per pixel would call it `sigma` on both grids; its density, at which the operator
 looks, is that of white noise of twice `sigma` on 1 mm. The plain priors are told the one and the other.
-`times` has the seconds for a million pixels, by voxel size; the file that ships lacks it, for the machine was busy.
 `reconstructions` has the PSNR of the solver, at its defaults, with each operator and interpolation on the validation
 slab, at the voxel sizes where `comparison` tunes; `chosen` the best interpolation there, which `comparison` takes. The
 choice that ships was made with the tuned settings of the time, those of `operators_tuned`.
 """
 
 import itertools
-import time
 
 import torch
 
 from mrilab.diffusion import to_channels
 from mrilab.fourier import resample
-from mrilab.metrics import psnr
 from mrilab.neural_operator import INTERPOLATIONS
-from mrilab.priors import load_prior
 
 from .denoising import SIGMAS, quality, slices_of
-from .scans import SLAB, simulated, solve
+from .scans import SLAB, prior_of, reconstruction
 
 RESULTS = ["operators.json"]
 NEEDS = []
@@ -33,13 +29,6 @@ WAYS = [dict(prior=name, interpolation=None) for name in PLAIN] + [
     dict(prior=name, interpolation=i) for name in OPERATORS for i in INTERPOLATIONS]
 VOXEL_SIZES = (1, 1.5, 2, 3)
 DEFAULTS = dict(weight=0.35, iterations=16)                     # stated here, so that they stay
-
-
-def prior_of(name, interpolation, device):
-    prior = load_prior(name, device)
-    if interpolation:
-        prior.interpolation = interpolation
-    return prior
 
 
 def disagreement(prior, interpolation, sigma, told_on_1mm, device="cpu"):
@@ -52,35 +41,24 @@ def disagreement(prior, interpolation, sigma, told_on_1mm, device="cpu"):
     return dict(disagreement=round(((prior.denoise(coarse, sigma, (2, 2)) - of_fine).std() / sigma).item(), 3))
 
 
-def duration(prior, interpolation, voxel_size, device="cpu"):
-    """Seconds for a million pixels, the best of three."""
-    prior, times = prior_of(prior, interpolation, device), []
-    slices = torch.randn(4, 2, 192, 192, device=device)
-    for _ in range(3):
-        start = time.perf_counter()
-        prior.denoise(slices, 0.1, (voxel_size, voxel_size)).sum().item()
-        times.append(time.perf_counter() - start)
-    return dict(seconds=round(min(times) / slices[:, 0].numel() * 1e6, 3))
-
-
-def reconstruction(prior, interpolation, voxel_size, settings, device="cpu"):
-    acquisition, truth = simulated(SLAB, voxel_size, 8, (-6, 6))
-    result, _ = solve(acquisition, "variational", prior, settings, interpolation=interpolation, device=device)
-    return dict(psnr=round(psnr(result.image, truth), 3))
+def solved(run, settings_of):
+    """The solver with each operator and interpolation beside the diverse prior, at the voxel sizes of the tuning."""
+    return run.rows(reconstruction, [
+        way | dict(volume=SLAB, voxel_size=d, block=(-6, 6), method="variational",
+                   settings=settings_of(way["prior"], d))
+        for d in (1.5, 3) for way in WAYS if way["prior"] in (*OPERATORS, "diverse")],
+        columns=("prior", "interpolation", "voxel_size", "settings", "psnr"))
 
 
 def study(run):
-    of_reconstruction = [way for way in WAYS if way["prior"] in (*OPERATORS, "diverse")]
     rows = run.rows(quality, [way | dict(volume=SLAB, voxel_size=d, sigma=s, count=6)
-                              for way in WAYS for d in VOXEL_SIZES for s in SIGMAS])
+                              for way in WAYS for d in VOXEL_SIZES for s in SIGMAS],
+                    columns=("prior", "interpolation", "voxel_size", "sigma", "psnr"))
     samplings = run.rows(disagreement, [
         way | dict(sigma=s, told_on_1mm=told) for way in WAYS for s in SIGMAS
         for told in ((2 * s,) if way["prior"] in OPERATORS else (s, 2 * s))])
-    times = run.rows(duration, [way | dict(voxel_size=d) for way in WAYS for d in VOXEL_SIZES])
-    found = run.rows(reconstruction, [way | dict(voxel_size=d, settings=DEFAULTS)
-                                      for d in (1.5, 3) for way in of_reconstruction])
+    found = solved(run, lambda *_: DEFAULTS)
     chosen = [max((row for row in found if (row["voxel_size"], row["prior"]) == key), key=lambda row: row["psnr"])
               for key in itertools.product((1.5, 3), OPERATORS)]
-    return dict(volume=SLAB, rows=[{k: row[k] for k in ("prior", "interpolation", "voxel_size", "sigma", "psnr")}
-                                   for row in rows], samplings=samplings, times=times, reconstructions=found,
+    return dict(volume=SLAB, rows=rows, samplings=samplings, reconstructions=found,
                 chosen=[{k: row[k] for k in ("prior", "interpolation", "voxel_size")} for row in chosen])

@@ -4,7 +4,7 @@ On the validation slab, at the voxel sizes where `comparison` tunes, beside the 
 `operators` made at the solver's defaults holds.
 """
 
-from .operators import OPERATORS, WAYS, reconstruction
+from .operators import solved
 from .scans import SLAB
 
 RESULTS = ["operators_tuned.json"]
@@ -12,8 +12,6 @@ NEEDS = ["comparison_settings"]
 
 
 def study(run):
-    settings = run.load("comparison_settings")
-    rows = run.rows(reconstruction, [
-        way | dict(voxel_size=d, settings=settings[scans]["best"][f"variational-{way['prior']}"]["settings"])
-        for scans, d in (("fine", 1.5), ("coarse", 3)) for way in WAYS if way["prior"] in (*OPERATORS, "diverse")])
-    return dict(volume=SLAB, rows=rows)
+    tuned = run.load("comparison_settings")
+    return dict(volume=SLAB, rows=solved(run, lambda prior, d: tuned["fine" if d == 1.5 else "coarse"]["best"][
+        f"variational-{prior}"]["settings"]))

@@ -10,11 +10,9 @@ size; heads at 2 mm and coarser keep it short.
 
 import json
 
-from mrilab.metrics import psnr
-
 from .denoising import PRIORS, quality
 from .results import ROOT
-from .scans import HEAD, TUMOUR, simulated, solve
+from .scans import HEAD, TUMOUR, reconstruction
 from .trainings import PEOPLE, training
 
 RESULTS = ["resolutions.json"]
@@ -44,24 +42,17 @@ TESTED = (1.5, 2, 2.25, 2.5, 2.8, 3.2, 3.6, 4, 4.5, 5, 6)
 SEEDS = (0, 1)
 
 
-def reconstruction(voxel_size, prior, weight, device="cpu"):
-    """One reconstruction of the test head."""
-    acquisition, truth = simulated(HEAD, voxel_size, 8, BLOCK)
-    result, _ = solve(acquisition, "variational", prior, dict(weight=weight), device=device)
-    return dict(psnr=round(psnr(result.image, truth), 3), seconds=round(result.seconds, 2), matrix=list(truth.shape))
-
-
 def cross_applied(trials):
     """What it costs to use the weight and last noise level tuned at one voxel size at another."""
     table = {}
     for trial in trials:
         found = table.setdefault((trial["method"], trial["voxel_size"]), {})
-        found[json.dumps(trial["setting"], sort_keys=True)] = trial["psnr"]
+        found[json.dumps(trial["settings"], sort_keys=True)] = trial["psnr"]
     for (method, tuned), found in table.items():
         best = max(found, key=found.get)
         for (other, used), scores in table.items():
             if other == method:
-                yield dict(method=method, tuned_at=tuned, used_at=used, setting=json.loads(best),
+                yield dict(method=method, tuned_at=tuned, used_at=used, settings=json.loads(best),
                            loss=round(max(scores.values()) - scores[best], 3),
                            range=round(max(scores.values()) - min(scores.values()), 3))
 
@@ -69,8 +60,10 @@ def cross_applied(trials):
 def study(run):
     unseen = run.rows(quality, [dict(volume=volume, voxel_size=size, sigma=SIGMA, prior=name, count=12)
                                 for volume, size in CELLS for name in PRIORS])
-    found = run.rows(reconstruction, [dict(voxel_size=size, prior=name, weight=WEIGHT) for size in RECONSTRUCTED
-                                      for name in PRIORS])
+    found = run.rows(reconstruction, [
+        dict(volume=HEAD, voxel_size=size, block=BLOCK, method="variational", prior=name, settings=dict(weight=WEIGHT))
+        for size in RECONSTRUCTED for name in PRIORS],
+        columns=("voxel_size", "prior", "settings", "psnr", "seconds", "matrix"))
     trained = run.rows(training, [dict(name=f"{name}-{seed}", voxel_sizes=sizes, settings=SMALL | dict(seed=seed),
                                        volumes=list(PEOPLE.values()))
                                   for seed in SEEDS for name, sizes in DIVERSITY.items()], folder=run.folder)

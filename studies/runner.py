@@ -202,12 +202,12 @@ class Runner:
 
     Examples
     --------
-    >>> from studies.tuning_classical import trial
-    >>> from unittest.mock import patch
+    >>> from studies.scans import reconstruction
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     run = Runner(folder, progress=False, dry=True)
-    ...     row, = run.rows(trial, [dict(voxel_size=2, acceleration=8, method="cg_sense", setting={"iterations": 9})])
-    >>> row["setting"], row["psnr"] > 10
+    ...     row, = run.rows(reconstruction, [dict(volume="qtim_MRHead", voxel_size=2, method="cg_sense",
+    ...                                           settings={"iterations": 9})], columns=("settings", "psnr"))
+    >>> row["settings"], row["psnr"] > 10
     ({'iterations': 9}, True)
     """
 
@@ -311,17 +311,18 @@ class Runner:
                 left = {path: left[path] for path in rest[self.count:] + rest[:self.count]}
         return failed
 
-    def rows(self, function, asked, name=None, **unasked):
-        """Do the jobs, and return what each was asked together with its result.
+    def rows(self, function, asked, columns=None, **unasked):
+        """Do the jobs, and return what each was asked together with its result, or these ``columns`` of it.
 
         Raises
         ------
         ValueError
             Naming the jobs that failed, after all others are done.
         """
-        records, failed = self.attempt(function, asked, name, **unasked)
+        records, failed = self.attempt(function, asked, **unasked)
         check(failed, len(records))
-        return [a | record["result"] for a, record in zip(asked, records)]
+        rows = [a | record["result"] for a, record in zip(asked, records)]
+        return [{key: row[key] for key in columns} for row in rows] if columns else rows
 
     def load(self, name):
         """The result of an earlier study: :func:`studies.results.load`."""

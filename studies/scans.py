@@ -3,11 +3,16 @@
 import functools
 import time
 
+import torch
+
+from mrilab import metrics
 from mrilab.masks import equispaced_mask, random_mask
 from mrilab.methods import METHODS, reconstruct
 from mrilab.priors import load_prior
 from mrilab.simulate import simulate_acquisition
 from mrilab.volumes import Acquisition, load_volume
+
+from .results import pack_slices
 
 HEAD, SLAB, TUMOUR, KNEE = "qtim_MRHead", "colin27_ch2_slab", "qtim_MRBrainTumor2", "mskt_knee_mese"
 MASKS = {"random": random_mask, "regular": lambda shape, acceleration, **_: equispaced_mask(shape, acceleration)}
@@ -74,6 +79,14 @@ def acquired(volume, acceleration, block, seed=0, coils=8, noise=0.01, mask="poi
     return acquisition, truth
 
 
+def prior_of(name, interpolation=None, device="cpu"):
+    """A prior; one in function space with this interpolation of its kernels."""
+    prior = load_prior(name, device)
+    if interpolation:
+        prior.interpolation = interpolation
+    return prior
+
+
 def solve(acquisition, method, prior=None, settings=None, seed=0, representation="voxel", interpolation=None,
           device="cpu", methods=METHODS):
     """A reconstruction by names, its image on the CPU, and the seconds of the processor.
@@ -87,11 +100,67 @@ def solve(acquisition, method, prior=None, settings=None, seed=0, representation
     >>> result.image.shape
     torch.Size([14, 18, 4])
     """
-    prior = prior and load_prior(prior, device)
-    if interpolation:
-        prior.interpolation = interpolation
+    prior = prior and prior_of(prior, interpolation, device)
     begin = time.process_time()
     result = reconstruct(method, acquisition.to(device), prior, seed, representation, methods=methods,
                          **settings or {})
     result.image = result.image.cpu()
     return result, time.process_time() - begin
+
+
+def reconstruction(volume, voxel_size, method, settings, acceleration=8, block=None, seed=0, coils=8, noise=0.01,
+                   prior=None, representation="voxel", interpolation=None, keep_slices=0, label="",  # noqa: ARG001
+                   device="cpu", methods=METHODS):
+    """The job of most studies: a simulated scan, one method, and what is to be known of its image.
+
+    Parameters
+    ----------
+    volume, voxel_size, acceleration, block, seed, coils, noise
+        See :func:`simulated`.
+    method, settings, prior, representation, interpolation, methods
+        See :func:`solve`.
+    keep_slices : float
+        Also keep the middles of the middle slices, at most this many mm a side.
+    label : str
+        For the reader.
+    device : str
+
+    Returns
+    -------
+    dict
+        ``psnr``, ``psnr_head``, ``ssim``; ``psnr_parts``, which the intervals need; ``misfit``; seconds on the wall and
+        of the processor; evaluations of the network, applications of the operator; ``slices``
+        (:func:`studies.results.pack_slices`) if wanted.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from mrilab.volumes import Volume, save_volume
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_volume(f"{folder}/a.h5", Volume(torch.ones(16, 16, 16), (8, 8, 8)))
+    ...     result = reconstruction(f"{folder}/a.h5", 8, "cg_sense", {"iterations": 4}, acceleration=2, coils=3)
+    >>> result["operator_applications"], len(result["psnr_parts"]), result["psnr"] > 20
+    (4, 4, True)
+    """
+    acquisition, truth = simulated(volume, voxel_size, acceleration, block, seed, coils, noise)
+    result, cpu_seconds = solve(acquisition, method, prior, settings, seed, representation, interpolation, device,
+                                methods)
+    image = result.image
+    return {"psnr": metrics.psnr(image, truth), "psnr_head": metrics.psnr(image, truth, metrics.head_mask(truth)),
+            "psnr_parts": psnr_parts(image, truth), "ssim": metrics.ssim(image, truth), "misfit": result.misfit,
+            "seconds": round(result.seconds, 2), "cpu_seconds": round(cpu_seconds, 2), "matrix": list(truth.shape),
+            "network_evaluations": result.network_evaluations, "operator_applications": result.operator_applications,
+            **({"slices": pack_slices(image, truth, result.voxel_size, keep_slices)} if keep_slices else {})}
+
+
+def psnr_parts(image, truth, count=4):
+    """PSNR in parts of equal height along z, all with the range of the whole truth.
+
+    Examples
+    --------
+    >>> truth, error = torch.ones(8, 5, 5), torch.tensor([0.1, 0.1, 0.01, 0.01])
+    >>> [round(v) for v in psnr_parts(truth + error.repeat_interleave(2)[:, None, None], truth)]
+    [20, 20, 40, 40]
+    """
+    part = torch.arange(len(truth)) * count // len(truth)
+    return [metrics.psnr(image, truth, (part == i)[:, None, None].expand(truth.shape)) for i in part.unique()]

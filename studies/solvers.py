@@ -8,9 +8,8 @@ at R = 8 and 12, 1 and 2 mm, beside CG-SENSE. Blocks of the readout keep it shor
 import numpy as np
 
 from mrilab.checks import PLANES
-from mrilab.metrics import psnr, ssim
 
-from .scans import HEAD, SLAB, simulated, solve
+from .scans import HEAD, SLAB, reconstruction
 from .tuning_solver import CG
 
 RESULTS = ["solvers.json"]
@@ -20,7 +19,9 @@ DEFAULTS = {
     "fast": dict(weight=0.35, sigma=[0.1, 0.005], slab=1),
     "paper": dict(weight=0.01, learning_rate=0.02, power=1.0, schedule="uniform"),
 }
-ITERATIONS, HIDDEN = {"fast": 16, "paper": 200}, ("block", "prior", "iterations")
+COLUMNS = ("volume", "voxel_size", "acceleration", "seed", "psnr", "ssim", "misfit", "network_evaluations", "seconds",
+           "operator_applications", "matrix")
+ITERATIONS = {"fast": 16, "paper": 200}
 SEARCH = {                                              # logarithmic ranges, or choices
     "fast": dict(weight=(0.1, 1.0), sigma=((0.05, 0.3), (0.002, 0.02)), slab=[1]),
     "paper": dict(weight=(0.001, 0.1), learning_rate=(0.005, 0.1), power=[0.5, 1.0],
@@ -59,33 +60,23 @@ def around(setting, best):
         yield best | {second: [value[0], value[1] * factor] if setting == "fast" else value * factor}
 
 
-def measure(volume, voxel_size, block, acceleration, seed, method, iterations, options, prior=None, device="cpu"):
-    """One reconstruction: its quality and cost."""
-    acquisition, truth = simulated(volume, voxel_size, acceleration, block, seed)
-    how = ("cg_sense", None, options | {"tolerance": 0}) if method == "cg_sense" else (
-        "variational", prior, {"setting": method, "iterations": iterations} | options)
-    result, _ = solve(acquisition, *how, seed, device=device)
-    return dict(psnr=psnr(result.image, truth), ssim=ssim(result.image, truth), misfit=result.misfit,
-                network_evaluations=result.network_evaluations, seconds=round(result.seconds, 2),
-                operator_applications=result.operator_applications, matrix=list(truth.shape))
-
-
 def study(run):
     def rows(asked, volume=SLAB):
-        """Of ``(voxel_size, acceleration, method, options)``."""
-        found = run.rows(measure, [dict(
-            volume=volume, voxel_size=d, block=BLOCKS[d], acceleration=r, seed=0, method=m, options=o,
-            iterations=ITERATIONS.get(m))
-            | ({} if m == "cg_sense" else {"prior": "diverse"}) for d, r, m, o in asked])
-        return [{key: value for key, value in row.items() if key not in HIDDEN} for row in found]
+        """Of ``(voxel_size, acceleration, method, settings)``, where a setting of the solver counts as a method."""
+        found = run.rows(reconstruction, [
+            dict(volume=volume, voxel_size=d, block=BLOCKS[d], acceleration=r, seed=0)
+            | (dict(method="cg_sense", settings=o | dict(tolerance=0)) if m == "cg_sense" else
+               dict(method="variational", prior="diverse", settings={"setting": m, "iterations": ITERATIONS[m]} | o))
+            for d, r, m, o in asked], columns=COLUMNS)
+        return [dict(method=m, settings=o) | row for (_, _, m, o), row in zip(asked, found)]
 
     def best(rows, method):
-        return max((row for row in rows if row["method"] == method), key=lambda row: row["psnr"])["options"]
+        return max((row for row in rows if row["method"] == method), key=lambda row: row["psnr"])["settings"]
 
     generator = np.random.default_rng(0)
     drawn = {s: [{}] + [draw(s, generator) for _ in range(9)] for s in DEFAULTS}
     trials = rows([(2, 8, s, o) for s in DEFAULTS for o in drawn[s]])
-    fine = {s: around(s, DEFAULTS[s] | best(trials, s)) for s in DEFAULTS}
+    fine = {s: list(around(s, DEFAULTS[s] | best(trials, s))) for s in DEFAULTS}
     trials += rows([(2, 8, s, o) for s in DEFAULTS for o in fine[s]])
     tuned = {(s, 2): best(trials, s) for s in DEFAULTS}
     more = rows([(1, 8, s, tuned[s, 2] | dict(weight=(DEFAULTS[s] | tuned[s, 2])["weight"] * f))

@@ -9,15 +9,12 @@ import math
 import tomllib
 from pathlib import Path
 
-import torch
-
-from mrilab import metrics
 from mrilab.checks import check_voxel_size
 from mrilab.datasets import locate
 from mrilab.methods import METHODS, check_settings, find, has
 
-from .results import pack_slices, shown
-from .scans import simulated, solve
+from .results import shown
+from .scans import reconstruction
 
 SWEEP = {                           # keys of a settings file, and what stands for one that is not given
     "about": "", "volumes": None, "voxel_sizes": None, "accelerations": None, "seeds": None, "blocks": [None],
@@ -213,7 +210,7 @@ def make_jobs(sweep, compared=None):
     Returns
     -------
     list of dict
-        The arguments of :func:`compute`.
+        The arguments of :func:`studies.scans.reconstruction`.
 
     Raises
     ------
@@ -261,68 +258,6 @@ def name(job):
     return f"{job['label']}_{Path(job['volume']).stem}_{size}mm_R{job['acceleration']:g}{block}_seed{job['seed']}"
 
 
-def compute(label, method, representation, prior, volume, voxel_size, acceleration, block, seed,  # noqa: ARG001
-            coils, noise, settings, keep_slices=0, device="cpu", methods=METHODS):
-    """Do one job of a sweep.
-
-    Parameters
-    ----------
-    label : str
-        For the reader.
-    method, representation, prior, settings
-        See :func:`studies.scans.solve`.
-    volume, voxel_size, acceleration, block, seed, coils, noise
-        See :func:`studies.scans.simulated`.
-    keep_slices : float
-        Also keep the middles of the middle slices, at most this many mm a side.
-    device : str
-    methods : dict, optional
-
-    Returns
-    -------
-    dict
-        What was measured (``MEASURED``: the whole image, the head, and parts of it, which the intervals need), and
-        ``slices`` (:func:`studies.results.pack_slices`) if wanted.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from mrilab.volumes import Volume, save_volume
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_volume(f"{folder}/a.h5", Volume(torch.ones(16, 16, 16), (8, 8, 8)))
-    ...     job, = make_jobs(check_sweep({
-    ...         "volumes": [f"{folder}/a.h5"], "voxel_sizes": [8], "accelerations": [2], "seeds": [0], "coils": 3,
-    ...         "methods": [{"method": "cg_sense", "settings": {"iterations": 4}}]}))
-    ...     result = compute(**job)
-    >>> result["operator_applications"], len(result["psnr_parts"]), result["psnr"] > 20
-    (4, 4, True)
-    """
-    acquisition, truth = simulated(volume, voxel_size, acceleration, block, seed, coils, noise)
-    result, _ = solve(acquisition, method, prior, settings, seed, representation, device=device, methods=methods)
-    image = result.image
-    measured = {
-        "psnr": metrics.psnr(image, truth), "psnr_head": metrics.psnr(image, truth, metrics.head_mask(truth)),
-        "psnr_parts": psnr_parts(image, truth), "ssim": metrics.ssim(image, truth), "seconds": result.seconds,
-        "network_evaluations": result.network_evaluations, "operator_applications": result.operator_applications,
-        "misfit": result.misfit}
-    if keep_slices:
-        measured["slices"] = pack_slices(image, truth, result.voxel_size, keep_slices)
-    return measured
-
-
-def psnr_parts(image, truth, count=4):
-    """PSNR in parts of equal height along z, all with the range of the whole truth.
-
-    Examples
-    --------
-    >>> truth, error = torch.ones(8, 5, 5), torch.tensor([0.1, 0.1, 0.01, 0.01])
-    >>> [round(v) for v in psnr_parts(truth + error.repeat_interleave(2)[:, None, None], truth)]
-    [20, 20, 40, 40]
-    """
-    part = torch.arange(len(truth)) * count // len(truth)
-    return [metrics.psnr(image, truth, (part == i)[:, None, None].expand(truth.shape)) for i in part.unique()]
-
-
 def measure(run, jobs, methods=METHODS):
     """Do the jobs of a sweep: the rows of a table, and what failed, by name.
 
@@ -344,7 +279,7 @@ def measure(run, jobs, methods=METHODS):
     --------
     Two methods on the same data:
 
-    >>> import tempfile
+    >>> import tempfile, torch
     >>> from mrilab.volumes import Volume, save_volume
     >>> from studies.runner import Runner
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -357,7 +292,7 @@ def measure(run, jobs, methods=METHODS):
     >>> better["label"], better["psnr"] > worse["psnr"] + 3, failed
     ('cg_sense', True, {})
     """
-    records, failed = run.attempt(compute, jobs, name, methods=methods)
+    records, failed = run.attempt(reconstruction, jobs, name, methods=methods)
     return [job | record["result"] | {key: record[key] for key in ("hardware", "commit", "date")}
             | {f"{kind}_sha256": record["digests"].get(shown(job[kind])) for kind in ("prior", "volume")}
             for job, record in zip(jobs, records) if record], failed

@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 
 from mrilab.diffusion import to_channels, to_complex
-from mrilab.metrics import head_mask, psnr
+from mrilab.metrics import psnr
 from mrilab.priors import load_prior
 from mrilab.variational import denoised_average
 
 from .denoising import noisy, noisy_head
 from .results import ROOT
-from .scans import HEAD, SLAB, simulated, solve
+from .scans import HEAD, SLAB, reconstruction
 from .trainings import PEOPLE, card_of, flops, head_of, training
 
 RESULTS = ["three_d.json"]
@@ -43,19 +43,11 @@ def budget(row):
     patch, batch, steps = (settings[key] for key in ("patch", "batch", "steps"))
     voxels = sum(head_of(name).data.numel() for name in PEOPLE.values())
     return dict(prior=row["name"], network=row["network"], **settings,
-                parameters=card_of(ROOT / row["trained"])["parameters"], cpu_seconds=row["cpu_seconds"], patches=steps * batch,
-                voxels=steps * batch * patch**prior.dims,
+                parameters=card_of(ROOT / row["trained"])["parameters"], cpu_seconds=row["cpu_seconds"],
+                patches=steps * batch, voxels=steps * batch * patch**prior.dims,
                 # patches that do not overlap, at 2 mm: slices can be cut in three planes
                 disjoint_patches=round((3 if prior.dims == 2 else 1) * voxels / patch**prior.dims),
                 gigaflop_per_step=round(batch * flops(prior, patch) / 1e9, 2), sha256=row["sha256"])
-
-
-def reconstruction(volume, voxel_size, method, settings, prior=None, device="cpu"):
-    acquisition, truth = simulated(volume, voxel_size, 8, BLOCKS[volume])
-    result, seconds = solve(acquisition, method, prior, settings, device=device)
-    return dict(matrix=list(truth.shape), psnr=round(psnr(result.image, truth), 3),
-                psnr_head=round(psnr(result.image, truth, head_mask(truth)), 3), cpu_seconds=round(seconds, 1),
-                network_evaluations=result.network_evaluations)
 
 
 def memory_gb(key):
@@ -92,17 +84,18 @@ def study(run):
     names = {path: name for name, path in files.items()} | {None: "CG-SENSE"}
     ways = [("variational", path, SOLVER) for path in files.values()] + [("cg_sense", None, CG)]
 
-    def rows(asked):
-        return [{"volume": row["volume"], "voxel_size": row["voxel_size"], "prior": names[row["prior"]],
-                 "options": row["settings"]} | {key: row[key] for key in row if key not in ("method", "settings")
-                                                and key not in ("volume", "voxel_size", "prior")}
-                for row in run.rows(reconstruction, asked)]
+    def rows(asked, volume):
+        """Of ``(voxel_size, method, prior, settings)``."""
+        found = run.rows(reconstruction, [
+            dict(volume=volume, voxel_size=d, block=BLOCKS[volume], method=m, prior=p, settings=o)
+            for d, m, p, o in asked], columns=(
+                "volume", "voxel_size", "prior", "settings", "matrix", "psnr", "psnr_head", "cpu_seconds",
+                "network_evaluations"))
+        return [row | dict(prior=names[row["prior"]]) for row in found]
 
-    trials = rows([dict(volume=SLAB, voxel_size=(2, 2, 2), method=method, prior=path, settings=settings)
-                   for method, path, tried in ways for settings in tried])
-    best = {row["prior"]: row["options"] for row in sorted(trials, key=lambda row: row["psnr"])}
-    tested = rows([dict(volume=HEAD, voxel_size=size, method=method, prior=path, settings=best[names[path]])
-                   for method, path, _ in ways for size in SIZES])
+    trials = rows([((2, 2, 2), method, path, o) for method, path, tried in ways for o in tried], SLAB)
+    best = {row["prior"]: row["settings"] for row in sorted(trials, key=lambda row: row["psnr"])}
+    tested = rows([(d, method, path, best[names[path]]) for method, path, _ in ways for d in SIZES], HEAD)
     whole = run.rows(denoising, [dict(voxel_size=size, prior=path, how=how) for size in SIZES
                                  for name, path in files.items()
                                  for how in (["volume"] if name == "3D" else ["three planes", "axial only"])])

@@ -5,9 +5,7 @@ At 2 mm with R = 4, 8 and 12, at 1 mm with R = 8 and 12; the central 32 voxels o
 
 import numpy as np
 
-from mrilab.metrics import psnr
-
-from .scans import SLAB, simulated, solve
+from .scans import SLAB, reconstruction
 from .tuning_solver import CG
 
 RESULTS = ["tuning_classical.json"]
@@ -21,15 +19,11 @@ TRIALS = {
 SCANS = [(2, 8), (2, 12), (2, 4), (1, 8), (1, 12)]
 
 
-def trial(method, voxel_size, acceleration, setting, device="cpu"):
-    acquisition, truth = simulated(SLAB, voxel_size, acceleration, (-16, 16))
-    result, _ = solve(acquisition, method, settings=setting, device=device)
-    return dict(psnr=psnr(result.image, truth), seconds=round(result.seconds, 2))
-
-
 def study(run):
-    trials = run.rows(trial, [dict(method=m, voxel_size=d, acceleration=r, setting=s)
-                              for d, r in SCANS for m in TRIALS for s in TRIALS[m]])
-    best = {f"{t['method']} {t['voxel_size']} mm R {t['acceleration']}": t["setting"]
+    trials = run.rows(reconstruction, [
+        dict(volume=SLAB, voxel_size=d, acceleration=r, block=(-16, 16), method=m, settings=s)
+        for d, r in SCANS for m in TRIALS for s in TRIALS[m]],
+        columns=("method", "voxel_size", "acceleration", "settings", "psnr", "seconds"))
+    best = {f"{t['method']} {t['voxel_size']} mm R {t['acceleration']}": t["settings"]
             for t in sorted(trials, key=lambda t: t["psnr"])}
     return dict(volume=SLAB, best=best, trials=trials)

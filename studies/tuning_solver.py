@@ -3,9 +3,7 @@
 At 1 mm the central 32 mm of the readout are used, at 2 and 3 mm the whole slab; R = 8, eight coils, noise 0.01.
 """
 
-from mrilab.metrics import psnr
-
-from .scans import SLAB, simulated, solve
+from .scans import SLAB, reconstruction
 
 RESULTS = ["tuning_solver.json"]
 NEEDS = []
@@ -14,15 +12,13 @@ SOLVER = [dict(weight=w, sigma=[0.1, s]) for w in (0.2, 0.35, 0.6) for s in (0.0
 PRIORS = ("fixed_1mm", "diverse")
 
 
-def trial(method, voxel_size, setting, device="cpu"):
-    """Of CG-SENSE, or of the solver with the prior of this name."""
-    acquisition, truth = simulated(SLAB, voxel_size, block=(-16, 16) if voxel_size == 1 else None)
-    how = ("cg_sense", None, setting | {"tolerance": 0}) if method == "cg_sense" else ("variational", method, setting)
-    return dict(psnr=psnr(solve(acquisition, *how, device=device)[0].image, truth))
-
-
 def study(run):
-    trials = run.rows(trial, [dict(method=m, voxel_size=d, setting=s) for d in (1, 2, 3)
-                              for m, settings in (("cg_sense", CG), *((p, SOLVER) for p in PRIORS)) for s in settings])
-    best = {f"{t['method']} {t['voxel_size']} mm": t["setting"] for t in sorted(trials, key=lambda t: t["psnr"])}
+    tried = [(d, p, s) for d in (1, 2, 3) for p in (None, *PRIORS) for s in (SOLVER if p else CG)]
+    found = run.rows(reconstruction, [
+        dict(volume=SLAB, voxel_size=d, block=(-16, 16) if d == 1 else None, prior=prior)
+        | (dict(method="variational", settings=s) if prior else dict(method="cg_sense", settings=s | dict(tolerance=0)))
+        for d, prior, s in tried])
+    trials = [dict(method=prior or "cg_sense", voxel_size=d, settings=s, psnr=row["psnr"])
+              for (d, prior, s), row in zip(tried, found)]
+    best = {f"{t['method']} {t['voxel_size']} mm": t["settings"] for t in sorted(trials, key=lambda t: t["psnr"])}
     return dict(volume=SLAB, acceleration=8, best=best, trials=trials)

@@ -7,30 +7,26 @@ the readout.
 
 import itertools
 
-from mrilab.metrics import head_mask, psnr, ssim
-
-from .scans import HEAD, SLAB, simulated, solve
+from .scans import HEAD, SLAB, reconstruction
 
 RESULTS = ["twelve.json"]
 NEEDS = ["tuning_classical"]
 TRIALS = [dict(weight=w, iterations=n) for w, n in itertools.product((0.2, 0.35, 0.6), (16, 32, 64))]
-CLASSICAL = ("cg_sense", "l1_wavelet", "total_variation")
-
-
-def measure(volume, voxel_size, method, setting, prior=None, device="cpu"):
-    acquisition, truth = simulated(volume, voxel_size, 12, (-12, 12))
-    r, _ = solve(acquisition, method, prior, setting, device=device)
-    return dict(psnr=psnr(r.image, truth), psnr_head=psnr(r.image, truth, head_mask(truth)), ssim=ssim(r.image, truth),
-                seconds=round(r.seconds, 1), network_evaluations=r.network_evaluations)
+METHODS = ("cg_sense", "l1_wavelet", "total_variation", "variational")
 
 
 def study(run):
+    def rows(asked, volume):
+        """Of ``(voxel_size, method, settings)``."""
+        return run.rows(reconstruction, [
+            dict(volume=volume, voxel_size=d, acceleration=12, block=(-12, 12), method=m, settings=s,
+                 prior="diverse" if m == "variational" else None) for d, m, s in asked],
+            columns=("volume", "voxel_size", "method", "settings", "psnr", "psnr_head", "ssim", "seconds",
+                     "network_evaluations"))
+
+    trials = rows([(d, "variational", s) for d in (2, 1) for s in TRIALS], SLAB)
+    best = {t["voxel_size"]: t["settings"] for t in sorted(trials, key=lambda t: t["psnr"])}
     classical = run.load("tuning_classical")["best"]
-    asked = [dict(volume=SLAB, voxel_size=d, method="variational", setting=s, prior="diverse") for d in (2, 1)
-             for s in TRIALS]
-    trials, chosen = run.rows(measure, asked), []
-    for d in (2, 1):
-        best = max((t for t in trials if t["voxel_size"] == d), key=lambda t: t["psnr"])
-        chosen += [dict(volume=HEAD, voxel_size=d, method=m, setting=classical[f"{m} {d} mm R 12"]) for m in CLASSICAL]
-        chosen += [dict(volume=HEAD, voxel_size=d, method="variational", setting=best["setting"], prior="diverse")]
-    return dict(acceleration=12, coils=8, noise=0.01, trials=trials, rows=run.rows(measure, chosen))
+    tested = rows([(d, m, best[d] if m == "variational" else classical[f"{m} {d} mm R 12"])
+                   for d in (2, 1) for m in METHODS], HEAD)
+    return dict(acceleration=12, coils=8, noise=0.01, trials=trials, rows=tested)

@@ -21,6 +21,7 @@ from mrilab.volumes import Reconstruction, Volume, load_volume, save_volume
 from studies import results, runner, sweep, tuning
 from studies.__main__ import main
 from studies.runner import Runner
+from studies.scans import reconstruction
 
 
 def counted(acquisition, folder, seed=0, seconds=0.0, amplitude=1.0, kill="", fail=()):
@@ -74,7 +75,7 @@ def measure(jobs, folder, methods=FAKES, **how):
 
 
 def file_of(job):
-    return runner.make_job(sweep.compute, job, sweep.name).file
+    return runner.make_job(reconstruction, job, sweep.name).file
 
 
 def ended(calls):
@@ -300,7 +301,7 @@ def test_processes_and_one_that_dies(head, tmp_path):
     with pytest.raises(OSError, match="processes: TerminatedWorkerError again and again after 2 of 4 jobs"):
         measure(jobs, tmp_path / "lethal", count=2)
     left = Runner(tmp_path / "lethal", progress=False).left(
-        [runner.make_job(sweep.compute, job, sweep.name) for job in jobs])
+        [runner.make_job(reconstruction, job, sweep.name) for job in jobs])
     assert {job.asked["seed"] for job in left.values()} == {1}
 
 
