@@ -13,7 +13,7 @@ from mrilab.checks import PLANES
 from mrilab.datasets import list_datasets
 from mrilab.writing import atomic_path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "data" / "results"
 ASKED = ("label", "method", "representation", "prior", "volume", "voxel_size", "acceleration", "block", "seed", "coils",
          "noise", "settings")

@@ -215,7 +215,7 @@ class Runner:
                  committed=False):
         self.folder, self.out, self.dry, self.committed = Path(folder).resolve(), Path(out), dry, committed
         self.count, self.scheduler, self.device, self.version = count, scheduler, device, commit()
-        self.records = []
+        self.records, self.tried = [], {}
         self.bar = tqdm(total=0, desc=self.folder.name, disable=not progress)
 
     def left(self, jobs):
@@ -263,10 +263,9 @@ class Runner:
             If processes are killed again and again, or the cluster does not answer. What is done stays done.
         """
         if self.dry:
-            kinds = {}
-            for a in asked:
-                kinds.setdefault(_kind(a), tiny(a))
-            whole, asked = [_kind(a) for a in asked], list(kinds.values())
+            whole = [(function, *(str(a.get(key)) for key in KINDS)) for a in asked]
+            new = {kind: tiny(a) for kind, a in reversed([*zip(whole, asked)]) if kind not in self.tried}
+            asked = list(new.values())
         jobs = [make_job(function, a, name) for a in asked]
         self.folder.mkdir(parents=True, exist_ok=True)
         failed = self._carry_out(jobs, self.left(jobs), unasked)
@@ -278,7 +277,8 @@ class Runner:
             if path in failed:
                 named.setdefault(job.label if name else f"{job.label}({_brief(job.asked)})", failed[path])
         if self.dry:
-            return [dict(zip(kinds, records))[kind] for kind in whole], named
+            self.tried |= zip(new, records)
+            return [self.tried[kind] for kind in whole], named
         return records, named
 
     def _carry_out(self, jobs, left, unasked):
@@ -337,10 +337,6 @@ class Runner:
         said = {key: ", ".join(sorted({record[key] for record in self.records})) for key in ("hardware", "commit")}
         return said | dict(date=max((record["date"] for record in self.records), default="")[:10], weights=weights,
                            volumes_sha256={n: d for n, d in found.items() if n not in weights})
-
-
-def _kind(asked):
-    return tuple(str(asked.get(key)) for key in KINDS)
 
 
 def _brief(asked):
