@@ -60,8 +60,7 @@ def conduct(options, how):
                 raise ValueError("; ".join(problems + [f"{need} failed before" for need in lost]))
             paths = runner.conduct(name, studies[name], out, options.allow_dirty, options.dry, **how)
             made |= {path.stem for path in paths}
-            for path in paths:
-                print(f"{name}: {time.monotonic() - begin:.1f} s" if options.dry else shown(path))
+            print(f"{name}: {time.monotonic() - begin:.1f} s" if options.dry else "\n".join(map(shown, paths)))
         except (OSError, ValueError) as error:
             failed.append(name)
             say(f"studies: {name}: {error}")
