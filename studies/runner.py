@@ -283,10 +283,9 @@ class Runner:
 
     def _carry_out(self, jobs, left, unasked):
         """Failed jobs, by path. Jobs that lose their process are started again."""
-        failed, fruitless = {}, 0
+        failed, fruitless, before = {}, 0, self.bar.n
         self.bar.total += len(jobs)
         self.bar.update(len(jobs) - len(left))
-        done = self.bar.n
         while left:
             calls = [(job, path, self.device, self.version, self.count, unasked) for path, job in left.items()]
             try:
@@ -302,7 +301,7 @@ class Runner:
             except Exception as error:          # not of a job: a process was killed
                 rest = [path for path in left if path not in failed and not path.exists()]
                 fruitless = fruitless + 1 if len(rest) == len(left) else 0
-                self.bar.n = done + len(calls) - len(rest)
+                self.bar.n = before + len(jobs) - len(rest)
                 if fruitless == 3:
                     raise OSError(f"processes: {type(error).__name__} again and again after {self.bar.n} of "
                                   f"{self.bar.total} jobs; the same call goes on from there. Is there enough memory?"
