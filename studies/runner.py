@@ -287,7 +287,8 @@ class Runner:
         self.bar.total += len(jobs)
         self.bar.update(len(jobs) - len(left))
         while left:
-            calls = [(job, path, self.device, self.version, self.count, unasked) for path, job in left.items()]
+            turn = list(left)[:self.count if fruitless else None]       # after a death, no more than can die at once
+            calls = [(left[path], path, self.device, self.version, self.count, unasked) for path in turn]
             try:
                 for path, problem in in_parallel(_work, calls, self.count, self.scheduler):
                     if problem:
@@ -295,12 +296,12 @@ class Runner:
                         tqdm.write(f"{path.stem}: {problem}", file=sys.stderr)
                         self.bar.set_postfix_str(f"{len(failed)} failed", refresh=False)
                     self.bar.update()
-                break
+                left = {path: job for path, job in left.items() if path not in turn}
             except (OSError, ImportError):
                 raise
             except Exception as error:          # not of a job: a process was killed
                 rest = [path for path in left if path not in failed and not path.exists()]
-                fruitless = fruitless + 1 if len(rest) == len(left) else 0
+                fruitless = fruitless + 1 if len(rest) == len(left) else 1
                 self.bar.n = before + len(jobs) - len(rest)
                 if fruitless == 3:
                     raise OSError(f"processes: {type(error).__name__} again and again after {self.bar.n} of "
