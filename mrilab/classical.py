@@ -51,7 +51,7 @@ def cg_sense(acquisition: Acquisition, regularization: float = 0.005, iterations
     regularization : float
         Weight of ``|x|^2``. For maps whose squares sum to 1, the eigenvalues of the normal operator lie
         between 0 and 1: directions whose eigenvalue is below the weight are damped. On the validation slab 0.01 is
-        best at 1 mm and 0.003 at 2 and 3 mm (``data/results/tuning.json``); the default lies between.
+        best at 1 mm and 0.003 at 2 and 3 mm (``data/results/tuning_solver.json``); the default lies between.
     iterations : int
         At most this many conjugate-gradient steps.
     tolerance : float

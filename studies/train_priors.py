@@ -1,8 +1,8 @@
 """Train the shipped priors on the training people, and register them.
 
-    python data/train_priors.py fixed_1mm          # one
-    torchrun --nproc-per-node 4 data/train_priors.py diverse --device cuda
-    python data/train_priors.py all                # those that are not trained yet, one after the other
+    python -m studies.train_priors fixed_1mm        # one
+    torchrun --nproc-per-node 4 -m studies.train_priors diverse --device cuda
+    python -m studies.train_priors all             # those that are not trained yet, one after the other
 
 All have the same augmentation, steps and batch, and but for the two operators the same network; they differ in
 the voxel sizes they see, and `diverse_conditioned` is told them. The same command goes on after an interruption.
@@ -21,12 +21,11 @@ import torch
 from mrilab.datasets import list_datasets, sha256
 from mrilab.priors import read_card, save_prior
 from mrilab.training import train
-from mrilab.writing import atomic_path
 from mrilab.volumes import load_volume
+from mrilab.writing import atomic_path
 
-HERE = Path(__file__).parent
-RUNS = HERE.parent / "runs"
-REGISTRY = HERE.parent / "mrilab" / "registry.json"
+ROOT = Path(__file__).parents[1]
+DATA, RUNS, REGISTRY = ROOT / "data", ROOT / "runs", ROOT / "mrilab" / "registry.json"
 PRIORS = {
     "fixed_1mm": dict(voxel_sizes=(1, 1)),
     "fixed_2mm": dict(voxel_sizes=(2, 2)),
@@ -49,22 +48,22 @@ def describe(name):
 
 def ship(path):
     """Copy a trained prior to data/priors and enter it in the registry."""
+    trained, path = path, DATA / "priors" / f"{path.stem.removesuffix('_again')}.safetensors"
     for suffix in (".safetensors", ".json"):
-        shutil.copyfile(path.with_suffix(suffix), HERE / "priors" / f"{path.stem}{suffix}")
-    path = HERE / "priors" / path.name
+        shutil.copyfile(trained.with_suffix(suffix), path.with_suffix(suffix))
     registry = json.loads(REGISTRY.read_text())
     card = read_card(path).model_dump()
     registry[path.stem] = dict(
-        file=path.relative_to(HERE).as_posix(), sha256=sha256(path), bytes=path.stat().st_size, kind="prior",
-        card_sha256=sha256(path.with_suffix(".json")), licence="CC-BY-4.0", source="data/train_priors.py",
+        file=path.relative_to(DATA).as_posix(), sha256=sha256(path), bytes=path.stat().st_size, kind="prior",
+        card_sha256=sha256(path.with_suffix(".json")), licence="CC-BY-4.0", source="studies/train_priors.py",
         description=describe(path.stem), split="train", person=", ".join(card["people"]))
     with atomic_path(REGISTRY) as temporary:
         temporary.write_text(json.dumps(registry, indent=1) + "\n")
 
 
-def run(name, steps, device, workers, again):
+def run(name, path, steps, device, workers, again):
     people = [d for d in list_datasets("volume") if d.split == "train"]
-    snapshots = RUNS / name
+    snapshots, first = path.with_suffix(""), RUNS / f"{name}.safetensors"
     snapshots.mkdir(parents=True, exist_ok=True)
 
     def keep(step, prior):
@@ -73,16 +72,17 @@ def run(name, steps, device, workers, again):
                 network=PRIORS[name].get("network", "unet"), voxel_sizes=prior.voxel_sizes, steps=step,
                 conditioned=prior.conditioned, sigma_data=prior.sigma_data, widths=prior.net.widths))
 
-    return train([d.name for d in people], out=RUNS / f"{name}.safetensors", steps=steps, device=device,
+    return train([d.name for d in people], out=path, steps=steps, device=device,
                  workers=workers, validation=load_volume("colin27_ch2_slab"), people=[d.person for d in people],
-                 callback=keep, initial=name if again else None, seed=int(again), **PRIORS[name])
+                 callback=keep, initial=(first if first.exists() else name) if again else None, seed=int(again),
+                 **PRIORS[name])
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=[*PRIORS, "all"])
     parser.add_argument("--steps", type=int, default=8000)
-    parser.add_argument("--again", action="store_true", help="from the shipped weights, with other random numbers")
+    parser.add_argument("--again", action="store_true", help="a second round, from the first or what ships")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
     parser.add_argument("--workers", type=int, default=0, help="processes that prepare heads; 8 keep a GPU busy")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -90,8 +90,8 @@ if __name__ == "__main__":
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for name in PRIORS if options.name == "all" else [options.name]:
-        path = RUNS / f"{name}.safetensors"
+        path = RUNS / f"{name}{'_again' * options.again}.safetensors"
         if not path.with_suffix(".json").exists():
-            run(name, options.steps, options.device, options.workers, options.again)
+            run(name, path, options.steps, options.device, options.workers, options.again)
         if options.ship and int(os.environ.get("RANK", 0)) == 0:
             ship(path)

@@ -335,7 +335,7 @@ def test_a_device_that_is_not_there_is_named(command, device, capsys):
         pytest.skip("there is one")
     assert main([*command.split(), "--device", device]) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"mrilab: --device: found '{device}', expected cpu") and error.count("\n") == 1
+    assert error.startswith(f"mrilab: --device: found '{device}', expected a device") and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("arguments", ["--method cg_sense --weight 1", "--method dds --representation trilinear",
