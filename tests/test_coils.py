@@ -41,7 +41,7 @@ def test_espirit_finds_the_maps():
     """Up to the phase of the first coil, inside the head."""
     head = head_phantom((8, 8, 8)).data
     maps = birdcage_maps(tuple(head.shape), 4)
-    estimated = espirit_maps(fft3c(maps * head), calibration=14, kernel=4, crop=0.9)
+    estimated = espirit_maps(fft3c(maps * head), calibration=14, kernel=4)
     expected = maps * torch.exp(-1j * maps[:1].angle())
     inside = head_mask(head) & (estimated.abs().sum(0) > 0)
     assert inside.sum() > 0.8 * head_mask(head).sum()
