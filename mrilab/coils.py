@@ -59,7 +59,8 @@ def birdcage_maps(shape: tuple[int, ...], coils: int = 8) -> torch.Tensor:
     return maps / torch.linalg.vector_norm(maps, dim=0)
 
 
-def espirit_maps(kspace: torch.Tensor, calibration: int = 24, kernel: int = 6) -> torch.Tensor:
+def espirit_maps(kspace: torch.Tensor, calibration: int = 24, kernel: int = 6, everywhere: bool = False
+                 ) -> torch.Tensor:
     """Sensitivities calibrated from the centre of k-space (ESPIRiT; Uecker et al., MRM 71:990, 2014).
 
     ``sigpy.mri.app.EspiritCalib``, in 2D for a single slice or a single position along x, otherwise in 3D. Its
@@ -73,6 +74,8 @@ def espirit_maps(kspace: torch.Tensor, calibration: int = 24, kernel: int = 6) -
         Side of that block, at least ``kernel``, along the axes that are longer than 1.
     kernel : int
         Width of the k-space kernel.
+    everywhere : bool
+        Keep the maps also where this k-space has no signal, for an image that was measured apart from it.
 
     Returns
     -------
@@ -107,7 +110,8 @@ def espirit_maps(kspace: torch.Tensor, calibration: int = 24, kernel: int = 6) -
     if (block == 0).all(0).any():
         raise ValueError(f"kspace: found zeros in the central {calibration}^{len(axes)} block, expected it fully "
                          "sampled")
-    app = EspiritCalib(flat.numpy(force=True), calib_width=calibration, kernel_width=kernel, show_pbar=False)
+    app = EspiritCalib(flat.numpy(force=True), calib_width=calibration, kernel_width=kernel,
+                       crop=0 if everywhere else 0.95, show_pbar=False)
     return torch.from_numpy(app.run()).reshape(kspace.shape).to(kspace.device)
 
 
@@ -131,7 +135,8 @@ def calibration_side(mask: torch.Tensor, largest: int = 24) -> int:
     return 0
 
 
-def estimate_maps(kspace: torch.Tensor, mask: torch.Tensor, calibration: int | None = None) -> tuple[torch.Tensor, str]:
+def estimate_maps(kspace: torch.Tensor, mask: torch.Tensor, calibration: int | None = None, everywhere: bool = False
+                  ) -> tuple[torch.Tensor, str]:
     """Sensitivities from the centre of k-space: ESPIRiT, or low-resolution images where the centre is too small.
 
     An axis of fewer than 8 positions holds no block. Along x, and along z where every slice has the same lines, it is
@@ -145,6 +150,8 @@ def estimate_maps(kspace: torch.Tensor, mask: torch.Tensor, calibration: int | N
         bool ``(z, y)``.
     calibration : int, optional
         Side of the central block; the largest up to 24 if not given.
+    everywhere : bool
+        As in :func:`espirit_maps`.
 
     Returns
     -------
@@ -172,17 +179,17 @@ def estimate_maps(kspace: torch.Tensor, mask: torch.Tensor, calibration: int | N
     alive = kspace.flatten(1).any(1)
     if alive.any() and not alive.all():         # the phase is relative to the first coil, which must have one
         maps = torch.zeros_like(kspace)
-        maps[alive], what = estimate_maps(kspace[alive], mask, calibration)
+        maps[alive], what = estimate_maps(kspace[alive], mask, calibration, everywhere)
         return maps.to(device), f"{what}; nothing from coils {(~alive).nonzero().flatten().tolist()}"
     thin = [axis for axis in (-1, -3) if 1 < kspace.shape[axis] < SMALLEST and (axis == -1 or _same_rows(mask))]
     axis = thin[0] if thin and min(kspace.shape[2], *(kspace.shape[a] for a in (-3, -1) if a != thin[0]
                                                       and kspace.shape[a] > 1)) >= SMALLEST else None
     if axis is None:
-        maps, what = _maps_of(kspace, mask, calibration)
+        maps, what = _maps_of(kspace, mask, calibration, everywhere)
         return maps.to(device), what
     slices = ifft3c(kspace, axes=(axis,))
     rows = mask if axis == -1 else mask[:1]
-    parts = [_maps_of(part, rows, calibration) for part in slices.split(1, axis)]
+    parts = [_maps_of(part, rows, calibration, everywhere) for part in slices.split(1, axis)]
     return torch.cat([maps for maps, _ in parts], axis).to(device), f"{parts[0][1]}, slice by slice"
 
 
@@ -190,7 +197,8 @@ def _same_rows(mask: torch.Tensor) -> bool:
     return bool((mask == mask[:1]).all())
 
 
-def _maps_of(kspace: torch.Tensor, mask: torch.Tensor, calibration: int | None) -> tuple[torch.Tensor, str]:
+def _maps_of(kspace: torch.Tensor, mask: torch.Tensor, calibration: int | None, everywhere: bool
+             ) -> tuple[torch.Tensor, str]:
     """Maps in as many dimensions as there are axes longer than 1."""
     measured = (kspace != 0).any(0)                                 # a partial echo is cut along x as well
     whole = measured | ~mask[..., None]
@@ -203,7 +211,7 @@ def _maps_of(kspace: torch.Tensor, mask: torch.Tensor, calibration: int | None) 
         raise ValueError(f"calibration: found {calibration}, expected a fully measured block of that side; the "
                          f"largest here is {side}")
     if side >= SMALLEST:
-        maps = espirit_maps(kspace, calibration=side, kernel=min(6, side // 2))
+        maps = espirit_maps(kspace, calibration=side, kernel=min(6, side // 2), everywhere=everywhere)
         return maps.nan_to_num(0, 0, 0), f"ESPIRiT from a block of {side}"      # NaN where a coil sees exactly nothing
     low = kspace
     for axis, n in zip((-3, -2, -1), kspace.shape[1:]):

@@ -246,6 +246,7 @@ def _settle_samples(lines: Lines, chosen: np.ndarray, size: int, profiles: dict[
             left[k], doubtful = size // 2 - top, True
         else:
             left[k] = size // 2 - options[0] if options else size // 2 - n // 2     # often center_sample is left at 0
+            doubtful |= claim > 0 and claim not in options
     for k, (n, _, backwards) in enumerate(kinds):
         forwards = [j for j in range(len(kinds)) if kinds[j][0] == n and not kinds[j][2] and tops[j] >= 0]
         if backwards and forwards and tops[k] >= 0:
@@ -374,7 +375,7 @@ def _calibration_scan(lines: Lines, calibration: np.ndarray, scan: Scan, head: d
     except ValueError as error:
         return None, f"{what} are not used: {error}"
     return Scan("ismrmrd", scan.coils, grid.shape, scan.voxel_size, *_mask(grid), scan.wanted,
-                reader(lines, grid, scan.coils, head["chop"])), f"{what}, used for the sensitivities"
+                reader(lines, grid, scan.coils, head["chop"])), f"{what}, for the sensitivities alone"
 
 
 def save_ismrmrd(path: str | Path, kspace: Any, mask: Any, voxel_size: Any, noise: Any = None, affine: Any = None

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from .. import hdf5
-from ..coils import compression_matrix, estimate_maps, noise_level, whitening_matrix
+from ..coils import calibration_side, compression_matrix, estimate_maps, noise_level, whitening_matrix
 from ..fourier import fft3c, ifft3c, resize_centred
 from ..volumes import Acquisition, moved_affine
 from .opening import open_scan
@@ -134,13 +134,13 @@ def _mixing(scan: Scan, coarse: torch.Tensor, coils: int | None, whiten: bool, i
 
 def _estimated(scan: Scan, coarse: torch.Tensor, mixing: torch.Tensor, first: int, grid: int, calibration: int | None
                ) -> tuple[torch.Tensor, str]:
-    """Maps on the coarse grid, from lines measured for them, or else from the centre of the scan."""
-    source, what = scan, ""
-    if scan.calibration is not None:
-        source, what = scan.calibration, ", from calibration lines of their own"
-        coarse = _coarse(scan.calibration, first, grid)
-    maps, how = estimate_maps(_mix(mixing, coarse), _resize_mask(source.mask, coarse.shape[1:3]), calibration)
-    return maps, how + what
+    """Maps on the coarse grid, from the centre of the scan, or from lines measured for them where those are more."""
+    apart = scan.calibration
+    if apart is None or calibration_side(scan.mask) > calibration_side(apart.mask):
+        return estimate_maps(_mix(mixing, coarse), _resize_mask(scan.mask, coarse.shape[1:3]), calibration)
+    coarse = _mix(mixing, _coarse(apart, first, grid))
+    maps, how = estimate_maps(coarse, _resize_mask(apart.mask, coarse.shape[1:3]), calibration, everywhere=True)
+    return maps, f"{how}, from calibration lines of their own"
 
 
 def _given(maps: torch.Tensor, mixing: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
