@@ -268,7 +268,7 @@ def test_separate_calibration_serves_the_maps_alone(tmp_path, full, mode):
     mask[:, ::2] = True
     block = torch.zeros(SHAPE[:2], dtype=torch.bool)
     block[2:10, 4:12] = True
-    other = 5 * body(*SHAPE, noise=2e-3).roll(0)
+    other = 5 * body(*SHAPE, noise=2e-3)
     lines = grid_lines(other, block, flag=ismrmrd.ACQ_IS_PARALLEL_CALIBRATION) + grid_lines(full, mask)
     scan = opened(tmp_path / "a.h5", lines, calibrated(header(SHAPE, (24, 32, 40), centres=(6, 8)), mode))
     assert torch.equal(scan.mask, mask) and close(scan.read(), full * mask[..., None])
@@ -454,7 +454,7 @@ def test_siemens_axes_run_against_their_directions_and_that_is_said(tmp_path, fu
 
 
 def test_written_with_an_affine_it_lies_where_it_did(tmp_path, full):
-    tilted = {"read_dir": (0, 1.0, 0), "phase_dir": (1.0, 0, 0), "slice_dir": (0, 0, 1.0), "position": (5.0, -7.0, 11.0)}
+    tilted = DIRECTIONS | {"read_dir": (0, 1.0, 0), "phase_dir": (1.0, 0, 0), "position": (5.0, -7.0, 11.0)}
     affine = opened(tmp_path / "a.h5", everything(full, **tilted)).affine
     raw.save_ismrmrd(tmp_path / "b.mrd", full, torch.ones(SHAPE[:2]) > 0, (2, 2, 2), affine=affine)
     assert np.allclose(raw.open_scan(tmp_path / "b.mrd").affine, affine)
@@ -519,6 +519,51 @@ def test_fastmri_without_header_asks_for_the_voxel_size(tmp_path):
     assert scan.voxel_size == (5, 1, 1) and scan.wanted == 10 and close(scan.read(), fft3c(images))
 
 
+def test_fastmri_mask_that_is_true_in_the_padding(tmp_path):
+    """Zero columns at both ends were not measured, whatever the mask says."""
+    images = ifft3c(body(3, 24, 20))
+    mask = torch.zeros(24)
+    mask[::3], mask[9:15] = 1, 1
+    acquired = torch.zeros(24, dtype=torch.bool)
+    acquired[4:20] = True
+    write_fastmri(tmp_path / "a.h5", images, header((1, 24, 20), (5, 48, 40)), mask * acquired)
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["mask"][...] = mask
+    scan = raw.open_scan(tmp_path / "a.h5")
+    assert torch.equal(scan.mask, (mask.bool() & acquired).expand(3, 24)) and "hold zeros" in scan.info["note"]
+
+
+@pytest.mark.parametrize("shape", [(24,), (1, 1, 24, 1), (3, 24), (20, 24)])
+def test_fastmri_mask_of_any_shape_on_full_data(tmp_path, shape):
+    images = ifft3c(body(3, 24, 20))
+    mask = torch.zeros(24)
+    mask[::3], mask[9:15] = 1, 1
+    write_fastmri(tmp_path / "a.h5", images, header((1, 24, 20), (5, 48, 40)))
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["mask"] = 255 * (mask.reshape(shape) if math.prod(shape) == 24 else mask.expand(shape)).numpy()
+    scan = raw.open_scan(tmp_path / "a.h5")
+    assert torch.equal(scan.mask, mask.bool().expand(3, 24)) and not scan.read()[:, :, mask == 0].any()
+    assert "hold data that the mask leaves out" in scan.info["note"]
+
+
+def test_fastmri_axes_in_another_order_are_refused(tmp_path):
+    images = ifft3c(body(3, 24, 20, coils=8))
+    write_fastmri(tmp_path / "a.h5", images)
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        kspace = file["kspace"][()]
+        for name, order in (("b.h5", (0, 2, 3, 1)), ("c.h5", (1, 2, 0, 3))):
+            with h5py.File(tmp_path / name, "w") as other:
+                other["kspace"] = kspace.transpose(order)
+        with h5py.File(tmp_path / "d.h5", "w") as other:
+            other["kspace"], other["ismrmrd_header"] = kspace.transpose(0, 1, 3, 2), header((1, 24, 20), (5, 48, 40))
+        with h5py.File(tmp_path / "e.h5", "w") as other:
+            other["kspace"] = np.fft.ifft(kspace, axis=2)
+    for name, message in (("b.h5", "is the order of the axes another"), ("c.h5", "is the order of the axes another"),
+                          ("d.h5", "in the header x = 20, y = 24"), ("e.h5", "the axis for x in image space")):
+        with pytest.raises(ValueError, match=rf"{name}: kspace: found .*{message}"):
+            raw.open_scan(tmp_path / name, voxel_size=(5, 1, 1))
+
+
 # --- Calgary-Campinas ------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("ending", [".npy", ".h5"])
@@ -543,6 +588,44 @@ def test_calgary(tmp_path, ending, shape):
     assert close(scan.read(), expected) and close(scan.read(2, 5), block_of(expected, 2, 5))
     assert not scan.mask[-1].any() and scan.mask[:-1].all()
     assert raw.open_scan(path, voxel_size=(1, 2, 3)).voxel_size == (1, 2, 3)
+
+
+def hybrid(kspace):
+    """As Calgary-Campinas stores it, complex ``(x, y, z, coils)``; a shift of the object does not matter here."""
+    return ifft3c(kspace, axes=(-1,)).permute(3, 2, 1, 0)
+
+
+def pairs(data):
+    return torch.view_as_real(data.resolve_conj().contiguous()).flatten(3).numpy()
+
+
+@pytest.mark.parametrize("form", [np.asfortranarray, lambda a: a.astype(">f8"), lambda a: a[::-1][::-1]])
+def test_calgary_in_any_memory_order(tmp_path, form):
+    data = pairs(hybrid(body(16, 24, 20, coils=4)))
+    for name, array in (("a.npy", data), ("b.npy", form(data))):
+        np.save(tmp_path / name, array)
+    assert close(raw.open_scan(tmp_path / "b.npy").read(), raw.open_scan(tmp_path / "a.npy").read(), 1e-6)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda data: torch.cat([data.real, data.imag], 3).numpy(), "all real parts first"),
+    (lambda data: pairs(data).__abs__(), "no negative value"),
+    (lambda data: pairs(data.permute(2, 1, 0, 3)), "the axis for x in k-space"),
+    (lambda data: pairs(torch.fft.fftshift(torch.fft.fft(data, dim=0), 0)), "the axis for x in k-space"),
+])
+def test_calgary_that_is_something_else_is_refused(tmp_path, change, message):
+    np.save(tmp_path / "a.npy", change(hybrid(body(16, 24, 20, coils=4))))
+    with pytest.raises(ValueError, match=rf"a\.npy: kspace: found .*{message}"):
+        raw.open_scan(tmp_path / "a.npy")
+
+
+def test_calgary_not_shifted_is_put_right(tmp_path):
+    data = hybrid(body(16, 24, 20, coils=4))
+    np.save(tmp_path / "a.npy", pairs(data))
+    np.save(tmp_path / "b.npy", pairs(torch.fft.ifftshift(data, dim=(1, 2))))
+    right, put = raw.open_scan(tmp_path / "a.npy"), raw.open_scan(tmp_path / "b.npy")
+    assert close(ifft3c(put.read()).abs(), ifft3c(right.read()).abs(), 1e-4)
+    assert "k = 0 at the first index along z, y, moved" in put.info["note"]
 
 
 # --- BART ------------------------------------------------------------------------------------------------------
@@ -590,6 +673,180 @@ def test_bad_cfl(tmp_path, text, message):
     (tmp_path / "a.hdr").write_text(text)
     with pytest.raises(ValueError, match=message):
         raw.open_scan(tmp_path / "a.cfl")
+
+
+# --- arrays: NumPy, and what the data say about masks and layouts --------------------------------------------------
+
+@pytest.mark.parametrize("form", [np.asarray, lambda a: a.astype(">c16"), np.asfortranarray,
+                                  lambda a: a[:, ::-1][:, ::-1]])
+def test_npy(tmp_path, form):
+    kspace = body(8, 16, 20)
+    kspace[:, :, 3] = 0
+    np.save(tmp_path / "a.npy", form(kspace.numpy()))
+    with pytest.raises(ValueError, match=r"a\.npy: voxel_size: found none in a NumPy file"):
+        raw.open_scan(tmp_path / "a.npy")
+    scan = raw.open_scan(tmp_path / "a.npy", voxel_size=(3, 2, 1))
+    assert (scan.format, scan.coils, scan.shape, scan.voxel_size) == ("npy", 3, (8, 16, 20), (3, 2, 1))
+    assert close(scan.read(), kspace, 1e-6) and close(scan.read(3, 9), block_of(kspace, 3, 9))
+    assert not scan.mask[:, 3].any() and scan.mask.sum() == 8 * 15
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3, 0), (2, 0, 1, 3), (3, 2, 1, 0)])
+def test_npy_with_the_coils_elsewhere_is_refused(tmp_path, order):
+    np.save(tmp_path / "a.npy", body(16, 24, 20, coils=8).numpy().transpose(order))
+    with pytest.raises(ValueError, match="is the order of the axes another"):
+        raw.open_scan(tmp_path / "a.npy", voxel_size=(1, 1, 1))
+
+
+@pytest.mark.parametrize("axes", [(-3, -2, -1), (-1,), (-2,)])
+def test_images_are_not_k_space(tmp_path, axes):
+    raw.save_cfl(tmp_path / "a.cfl", ifft3c(body(16, 24, 20), axes=axes), (1, 1, 1))
+    with pytest.raises(ValueError, match=f"the axis for {'zyx'[axes[0]]} in image space, expected it in k-space"):
+        raw.open_scan(tmp_path / "a.cfl")
+
+
+@pytest.mark.parametrize("axes", [(-3, -2, -1), (-2, -1), (-1,)])
+def test_k_space_from_the_corner_is_put_right(tmp_path, axes):
+    """Plain np.fft.fftn: k = 0 at the first index. The image's phase is then as if the object lay there, no more."""
+    kspace = body(16, 23, 20)
+    raw.save_cfl(tmp_path / "a.cfl", torch.fft.ifftshift(kspace, dim=axes), (1, 1, 1))
+    scan = raw.open_scan(tmp_path / "a.cfl")
+    assert close(scan.read(), kspace) and close(scan.read(3, 9), block_of(kspace, 3, 9))
+    assert f"k = 0 at the first index along {', '.join('zyx'[a] for a in axes)}" in scan.info["note"]
+
+
+def undersampled():
+    mask = torch.zeros(16, 24, dtype=torch.bool)
+    mask[::2, ::2], mask[4:12, 8:16] = True, True
+    return body(16, 24, 20) * mask[..., None], mask
+
+
+def test_sampling_of_arrays():
+    kspace, mask = undersampled()
+    same, agreed, notes = raw.check_sampling(kspace, mask)
+    assert torch.equal(same, kspace) and torch.equal(agreed, mask) and notes == []
+    for wrong, said in ((torch.fft.ifftshift(mask), "k = 0 at the first index, shifted"),
+                        (torch.ones_like(mask), "hold zeros and were not measured")):
+        same, agreed, (note,) = raw.check_sampling(kspace, wrong)
+        assert torch.equal(same, kspace) and torch.equal(agreed, mask) and said in note
+    full = body(16, 24, 20)
+    same, agreed, (note,) = raw.check_sampling(full, mask)
+    assert torch.equal(same, kspace) and torch.equal(agreed, mask) and "leaves out" in note
+    same, agreed, (note,) = raw.check_sampling(torch.fft.ifftshift(kspace, dim=(1, 2, 3)), torch.fft.ifftshift(mask))
+    assert close(same, kspace) and torch.equal(agreed, mask) and "moved to the middle" in note
+    with pytest.raises(ValueError, match="mask: found no position at which k-space holds data"):
+        raw.check_sampling(kspace * 0 + full * torch.eye(16, 24)[..., None], 1 - torch.eye(16, 24))
+    noise = random(2, 16, 24, 20)                       # says nothing about its centre
+    assert raw.check_sampling(noise, torch.ones(16, 24))[2] == []
+
+
+def test_acquisition_file_whose_mask_lies(tmp_path):
+    kspace, mask = undersampled()
+    save_acquisition(tmp_path / "a.h5", Acquisition(kspace, kspace, torch.ones(16, 24), (1, 1, 1)))
+    scan = raw.open_scan(tmp_path / "a.h5")
+    assert torch.equal(scan.mask, mask) and "hold zeros" in scan.info["note"]
+
+
+def test_what_looks_wrong(tmp_path):
+    kspace, mask = undersampled()
+    kspace += 0.02 * random(3, 16, 24, 20) * mask[..., None]
+    raw.save_cfl(tmp_path / "a.cfl", kspace, (2, 2, 2))
+    assert [text.split(":")[0] for text in raw.examine(tmp_path / "a.cfl")] == ["position"]
+    raw.save_cfl(tmp_path / "a.cfl", kspace)
+    assert "voxel_size: found none in a BART file" in raw.examine(tmp_path / "a.cfl")[0]
+    damaged = kspace.clone()
+    damaged[0, 2, 2, 3] += 50                                                          # a spike
+    damaged[1] = 0                                                                     # a dead coil
+    limit = damaged[2].real.abs().max().item() / 10
+    damaged[2] = torch.complex(damaged[2].real.clamp(-limit, limit), damaged[2].imag)  # clipped
+    raw.save_cfl(tmp_path / "b.cfl", damaged, (2, 2, 2))
+    found = " | ".join(raw.examine(tmp_path / "b.cfl"))
+    for text in ("spikes: 1 sample stands out", "(2, 2, 3)", "coil 1: no signal, zeros only", "clipped: ", "of coil 2"):
+        assert text in found
+    raw.save_cfl(tmp_path / "c.cfl", random(3, 16, 24, 20), (2, 2, 2))
+    assert "kspace: no coil has signal above the noise" in raw.examine(tmp_path / "c.cfl")
+    shifted = fft3c(ifft3c(body(16, 24, 20)).roll((8, 12), (1, 2)))
+    found = raw.examine(Acquisition(shifted, birdcage_maps((16, 24, 20), 3), torch.ones(16, 24), (2, 2, 2)))
+    assert sum("shifted by half of it" in text for text in found) == 2
+    sparse = kspace.clone()
+    sparse[:, 1::2] = 0
+    raw.save_cfl(tmp_path / "d.cfl", sparse, (2, 2, 2))
+    assert any(text.startswith("calibration: R = ") for text in raw.examine(tmp_path / "d.cfl"))
+    (tmp_path / "e.h5").write_bytes(b"no")
+    assert "e.h5: found neither HDF5" in raw.examine(tmp_path / "e.h5")[0]
+    with pytest.raises(FileNotFoundError):
+        raw.examine(tmp_path / "nowhere.h5")
+
+
+# --- hostile files -------------------------------------------------------------------------------------------------
+
+def shared_heap(path, copies, size):
+    """An ISMRMRD file whose lines all point at one object of the file's heap; each claims to be ``size`` numbers."""
+    raw.save_ismrmrd(path, torch.ones(1, copies, 4, 8, dtype=torch.complex64), torch.ones(copies, 4) > 0, (1, 1, 1))
+    with h5py.File(path, "r+") as file:
+        data = file["dataset/data"]
+        type_ = data.id.get_type()
+        one = data[:1]
+        one[0]["data"] = np.ones(size, np.float32)
+        data[:1] = one
+        where = data.id.get_chunk_info(0).byte_offset
+        member = next(i for i in range(type_.get_nmembers()) if type_.get_member_name(i) == b"data")
+        at, places = type_.get_member_offset(member), []
+        data.id.chunk_iter(lambda chunk: places.append(chunk.byte_offset))
+        assert data.chunks == (1,) and len(places) == len(data)
+    content = bytearray(path.read_bytes())
+    pointer = content[where + at:where + at + 16]
+    for offset in places:
+        content[offset + at:offset + at + 16] = pointer
+    path.write_bytes(bytes(content))
+
+
+def peak_memory(call):
+    import tracemalloc
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError) as caught:
+            call()
+        return tracemalloc.get_traced_memory()[1], str(caught.value)
+    finally:
+        tracemalloc.stop()
+
+
+def test_lines_that_share_one_object_of_the_heap(tmp_path):
+    """200 lines of 8 MB each in a file of 10: refused with little memory, whatever the heads admit."""
+    shared_heap(tmp_path / "a.h5", 50, 2_000_000)
+    used, message = peak_memory(lambda: raw.open_scan(tmp_path / "a.h5").read())
+    assert used < 100e6 and "a.h5: data: found" in message and (tmp_path / "a.h5").stat().st_size < 20e6
+
+
+def test_ismrmrd_repacked(tmp_path, full):
+    """The same lines compressed, and in one piece, as other programs store them."""
+    raw.save_ismrmrd(tmp_path / "a.h5", full, torch.ones(SHAPE[:2]) > 0, (2, 2, 2))
+    for name, how in (("b.h5", {"chunks": (64,), "compression": "gzip"}), ("c.h5", {})):
+        with h5py.File(tmp_path / "a.h5") as source, h5py.File(tmp_path / name, "w") as file:
+            file["dataset/xml"] = source["dataset/xml"][0]
+            file["dataset"].create_dataset("data", data=source["dataset/data"][()], **how)
+        assert torch.equal(raw.open_scan(tmp_path / name).read(), full)
+
+
+def test_endless_header(tmp_path):
+    raw.save_ismrmrd(tmp_path / "a.h5", random(1, 4, 4, 4), torch.ones(4, 4) > 0, (2, 2, 2))
+    for xml in ("<a>" * 4_000_000, "<a/>" * 4_000_000):
+        with h5py.File(tmp_path / "a.h5", "r+") as file:
+            del file["dataset/xml"]
+            file["dataset/xml"] = [xml] * 3
+        used, message = peak_memory(lambda: raw.open_scan(tmp_path / "a.h5"))
+        assert "expected an XML header" in message and used < 100e6
+
+
+def test_zeros_that_compress_a_thousandfold(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = file.create_dataset("kspace", (40, 4, 320, 320), np.complex64, chunks=(1, 4, 320, 320), compression=9)
+        for n in range(40):
+            data[n] = 0
+    used, message = peak_memory(lambda: raw.open_scan(tmp_path / "a.h5", voxel_size=(5, 1, 1)))
+    assert used < 20e6 and "expected a measurement, which is mostly noise" in message
 
 
 # --- NIfTI -----------------------------------------------------------------------------------------------------

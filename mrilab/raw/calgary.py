@@ -28,10 +28,10 @@ def open_calgary(path: Path, voxel_size: tuple[float, ...] | None) -> Scan:
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "a.npy"
-    >>> np.save(path, np.random.default_rng(0).standard_normal((8, 6, 4, 2), np.float32))
+    >>> np.save(path, np.random.default_rng(0).standard_normal((8, 6, 4, 24), np.float32))
     >>> scan = open_calgary(path, None)
     >>> scan.coils, scan.shape, scan.info["note"]
-    (1, (4, 6, 8), 'voxel size 1 mm as published; the file does not say')
+    (12, (4, 6, 8), 'voxel size 1 mm as published, the file does not say')
     """
     if path.suffix == ".npy":
         array = np.load(path, mmap_mode="r", allow_pickle=False)        # a file shorter than its header says is refused
@@ -69,30 +69,32 @@ def open_calgary(path: Path, voxel_size: tuple[float, ...] | None) -> Scan:
         check_axes(some, {"x": "image", "y": "k", "z": "k", "coils": ""})
     energy = middle.square().sum((0, -1)).T
     energy += torch.view_as_real(some).square().sum((0, -1, -2)).T if some.is_complex() else 0
-    return Scan("calgary", channels // 2, (z, y, size), voxel_size or (1.0, 1.0, 1.0), something_measured(energy != 0),
-                size, fetch, energy=energy,
-                info={"note": "voxel size 1 mm as published; the file does not say" if not voxel_size else ""})
+    scan = Scan("calgary", channels // 2, (z, y, size), voxel_size or (1.0, 1.0, 1.0), something_measured(energy != 0),
+                size, fetch, energy=energy)
+    if not voxel_size:
+        scan.note("voxel size 1 mm as published, the file does not say")
+    if channels == 2:
+        scan.note("one coil: read as (x, y, z, 2), but the scans of Calgary-Campinas have 12 or more: is it theirs?")
+    return scan
 
 
 def _check_pairs(middle: torch.Tensor) -> None:
     """Refuse channels ``(y, x, channels)`` that are no real and imaginary parts of coils, one after the other.
 
-    The two parts of a coil's k-space hold as much energy each and do not resemble one another; magnitudes are never
-    negative.
+    The two parts of a coil's k-space do not resemble one another, the same parts of neighbouring coils do; magnitudes
+    are never negative.
     """
     if 0 <= middle.min() < middle.max():
         raise ValueError("kspace: found no negative value, expected real and imaginary parts, not magnitudes")
     channels = middle.flatten(0, 1)
+    channels = channels / channels.norm(dim=1, keepdim=True).clamp_min(1e-300)      # else the centre decides alone
 
-    def unlike(real: torch.Tensor, imag: torch.Tensor) -> float:
-        energies = torch.stack([real, imag]).square().sum(1).clamp_min(1e-300)
-        across = (real * imag).sum(0).abs() / energies.prod(0).sqrt()
-        ratio = (energies[0] / energies[1]).log().abs()
-        return float((across + ratio).mean())
+    def alike(first: torch.Tensor, second: torch.Tensor) -> float:
+        scale = (first.square().sum(0) * second.square().sum(0)).sqrt().clamp_min(1e-300)
+        return float(((first * second).sum(0).abs() / scale).mean())
 
     half = channels.shape[1] // 2
-    pairs = unlike(channels[:, ::2], channels[:, 1::2])
-    halves = unlike(channels[:, :half], channels[:, half:]) if half > 1 else pairs
-    if pairs > 0.7 and halves < pairs / 2:
+    pairs, halves = alike(channels[:, ::2], channels[:, 1::2]), alike(channels[:, :half], channels[:, half:])
+    if half > 1 and pairs > 0.4 and halves < pairs / 2:
         raise ValueError("kspace: found all real parts first and all imaginary parts after them, expected real and "
                          "imaginary part of each coil side by side")

@@ -83,7 +83,7 @@ def settle_counter(name: str, counter: np.ndarray, n: int, header: int | None, l
     >>> energy = np.array([4.0, 10, 100, 10, 4, 3, 2, 1, 1, 1])
     >>> settle_counter("ky", np.arange(10), 16, 8, None, energy)
     (array([ 6,  7,  8,  9, 10, 11, 12, 13, 14, 15]),
-     'centre of ky: found 8 by the header, energy strongest at 2; taken 2, the peak of the energy')
+     'centre of ky: found 8 by the header, energy strongest at 2, taken 2, the peak of the energy')
     """
     if n == 1:
         return counter - counter.min(), ""
@@ -114,7 +114,7 @@ def settle_counter(name: str, counter: np.ndarray, n: int, header: int | None, l
         centre, why, doubtful = n // 2 + int(start), "counters from the edge of the matrix", True
     else:
         centre, why, doubtful = next(iter((usable or claims).values()), n // 2), "it", top is not None
-    note = f"centre of {name}: found {said}, energy strongest at {top}; taken {centre}, {why}" if doubtful else ""
+    note = f"centre of {name}: found {said}, energy strongest at {top}, taken {centre}, {why}" if doubtful else ""
     return counter + n // 2 - centre, note
 
 
@@ -190,7 +190,7 @@ def agreed_mask(mask: torch.Tensor, energy: torch.Tensor) -> tuple[torch.Tensor,
         notes.append(f"mask: {int(empty.sum())} of {int(mask.sum())} positions called measured hold zeros and were not "
                      "measured")
     if beyond.any():
-        notes.append(f"mask: {int(beyond.sum())} positions hold data that the mask leaves out; they are not used")
+        notes.append(f"mask: {int(beyond.sum())} positions hold data that the mask leaves out, they are not used")
     return mask & there, notes
 
 
@@ -317,8 +317,9 @@ def settle(scan: Scan) -> Scan:
         return scan
     scan.note(f"k-space: found k = 0 at the first index along {', '.join('zyx'[a] for a in axes)}, moved to the middle")
     z_y = [a for a in axes if a < 2]
-    scan.mask = torch.fft.fftshift(scan.mask, dim=z_y)
-    scan.energy = torch.fft.fftshift(scan.energy, dim=z_y)
+    if z_y:
+        scan.mask = torch.fft.fftshift(scan.mask, dim=z_y)
+        scan.energy = torch.fft.fftshift(scan.energy, dim=z_y)
     size = scan.shape[2]
 
     def fetch(start: int, stop: int) -> torch.Tensor:

@@ -146,12 +146,11 @@ def _samples(kspace: torch.Tensor, strength: torch.Tensor) -> list[str]:
             found.append(f"spikes: {count} sample{'s stand' if count > 1 else ' stands'} out of "
                          f"{'their' if count > 1 else 'its'} neighbours far from k = 0, the strongest at (z, y, x) = "
                          f"{place}")
-    parts = torch.view_as_real(kspace).abs()
-    for c, coil in enumerate(parts):
-        top = coil.max()
-        count = int((coil >= top * (1 - 1e-6)).sum())
-        if top > 0 and count > 4 and coil.min() < top:
-            found.append(f"clipped: {count} samples of coil {c} have the same largest value, {top:.4g}")
+    for c, coil in enumerate(torch.view_as_real(kspace).abs().flatten(1, 3)):
+        tops = coil.amax(0)
+        count = int(((coil >= tops * (1 - 1e-6)) & (tops > coil.amin(0))).sum(0).max())
+        if count > 4:
+            found.append(f"clipped: {count} samples of coil {c} have the same largest value, {tops.max():.4g}")
     return found
 
 

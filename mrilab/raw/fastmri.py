@@ -13,7 +13,7 @@ from .evidence import check_axes, settle_counter
 from .header import header_text, read_header, wanted_positions
 from .scan import Scan, measurement_of, needs_voxel_size, something_measured
 
-GAP = "2D slices, stacked; a gap between slices is not in the file"
+GAP = "2D slices, stacked, a gap between slices is not in the file"
 
 
 def open_fastmri(path: Path, voxel_size: tuple[float, ...] | None = None) -> Scan:
@@ -115,7 +115,7 @@ def _mask(file: Any, lines: int) -> tuple[torch.Tensor, list[str]]:
     common = rows.all(0)
     if torch.equal(common, rows.any(0)):
         return common, []
-    return common, [f"mask: found {len(rows)} different ones; the {int(common.sum())} lines common to all are used"]
+    return common, [f"mask: found {len(rows)} different ones, the {int(common.sum())} lines common to all are used"]
 
 
 def _fit_header(head: dict[str, Any], size: int, lines: int, energy: np.ndarray

@@ -268,7 +268,7 @@ def _same_lines_everywhere(grid: Grid) -> str:
         raise ValueError("data: found slices without a common line, expected slices measured alike")
     keep = common.numpy()[grid.y]
     grid.lines, grid.z, grid.y, grid.left = grid.lines[keep], grid.z[keep], grid.y[keep], grid.left[keep]
-    return f"slices: found them measured at different lines; the {int(common.sum())} common ones are used"
+    return f"slices: found them measured at different lines, the {int(common.sum())} common ones are used"
 
 
 def _mask(grid: Grid) -> tuple[torch.Tensor]:

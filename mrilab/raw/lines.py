@@ -15,12 +15,17 @@ from .. import hdf5
 NOISE, CALIBRATION, CALIBRATION_AND_IMAGE, REVERSE = (1 << (n - 1) for n in (19, 20, 21, 22))
 NO_IMAGE = {"navigator": 23, "phase correction": 24, "HP feedback": 26, "dummy": 27, "RT feedback": 28,
             "surface coil correction": 29, "phase stabilisation reference": 30, "phase stabilisation": 31}
-TOGETHER, MEMORY = 256, 2**31       # lines read together; fewer where a line might be as long as a large file
+TOGETHER = 2**26                    # bytes of lines that are read together
 LOOK = 2**28                        # bytes that a look at a file may read
 
 
 class Lines:
     """The lines of one measurement: ``heads``, and :meth:`read` for the samples.
+
+    Raises
+    ------
+    ValueError
+        For a data set of another structure, and lines that claim more than the file holds.
 
     Examples
     --------
@@ -41,18 +46,16 @@ class Lines:
             if data.ndim != 1 or not {"head", "data"} <= set(fields) or not len(data):
                 raise ValueError(f"data: found shape {data.shape} and fields {fields or None}, expected a list of "
                                  "lines with 'head' and 'data'")
-            if data.dtype.itemsize * len(data) > 40 * data.id.get_storage_size() + 2**24:
-                raise ValueError(f"data: found {len(data)} lines in {data.id.get_storage_size()} stored bytes, "
-                                 "expected lines that fit")
-            self.heads = data.fields("head")[()]
+            self.heads, lengths = _heads(data)
         self.samples = (self.heads["number_of_samples"].astype(int) - self.heads["discard_pre"]
                         - self.heads["discard_post"])
-        self.bytes = 8 * self.heads["number_of_samples"].astype(np.int64) * self.heads["active_channels"]
-        # samples lie in the file one after the other, not compressed
-        if self.bytes.sum() > bytes_ + 2**20:
-            raise ValueError(f"data: found lines that claim {self.bytes.sum()} bytes in a file of {bytes_}, expected "
+        # samples lie in the file one after the other, not compressed; several lines that share them were never measured
+        if 4 * lengths.sum() > bytes_:
+            raise ValueError(f"data: found lines that claim {4 * lengths.sum()} bytes in a file of {bytes_}, expected "
                              "lines that fit")
-        self.together = int(np.clip(MEMORY // bytes_, 1, TOGETHER))
+        self.bytes = 4 * lengths
+        if self.samples.max() < 1:
+            raise ValueError("data: found lines without samples")
 
     def read(self, wanted: Any) -> Iterator[tuple[int, np.ndarray]]:
         """Number and complex ``(coils, samples)`` of these lines, without what the scanner marks as ramps."""
@@ -62,7 +65,8 @@ class Lines:
             at = 0
             while at < len(wanted):
                 first = wanted[at]
-                until = int(np.searchsorted(wanted, first + self.together))
+                ahead = np.cumsum(self.bytes[first:first + 1024])
+                until = int(np.searchsorted(wanted, first + max(1, np.searchsorted(ahead, TOGETHER))))
                 block = data[first:wanted[until - 1] + 1]
                 for n in wanted[at:until]:
                     yield int(n), self._line(int(n), block[n - first])
@@ -108,6 +112,45 @@ class Lines:
         close = wanted[np.abs(near[wanted] - strongest).max(1) <= 4]
         measure(close[np.isnan(energy[close])][:count])
         return energy, profiles
+
+
+def _heads(data: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Heads of the lines, and how many numbers each points at, without following the pointers.
+
+    HDF5's own way to read the heads fetches all samples of all lines as well. So they are taken from the bytes as they
+    are stored: a sequence of any length is its length (4 bytes) and where it lies.
+    """
+    kind = data.id.get_type()
+    members = {kind.get_member_name(i).decode(): i for i in range(kind.get_nmembers())}
+    sequences = [name for name in members if name != "head"]
+    if data.chunks is None or data.id.get_create_plist().get_nfilters():
+        return _heads_with_samples(data, sequences)
+    row = np.dtype({"names": ["head", *sequences], "formats": [data.dtype["head"], *["<u4"] * len(sequences)],
+                    "offsets": [kind.get_member_offset(members[name]) for name in ("head", *sequences)],
+                    "itemsize": kind.get_size()})
+    step, count = data.chunks[0], len(data)
+    if count * row.itemsize > 2 * data.id.get_storage_size() + 2**20:
+        raise ValueError(f"data: found {count} lines in {data.id.get_storage_size()} stored bytes, expected lines that "
+                         "fit")
+    parts = [np.frombuffer(data.id.read_direct_chunk((at,))[1], row)[:count - at] for at in range(0, count, step)]
+    rows = np.concatenate(parts)
+    return rows["head"].copy(), sum((rows[name].astype(np.int64) for name in sequences), np.zeros(count, np.int64))
+
+
+def _heads_with_samples(data: Any, sequences: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The same of a file that no ISMRMRD library wrote, compressed or in one piece: a few whole lines at a time."""
+    bytes_ = Path(data.file.filename).stat().st_size
+    step, total = int(np.clip(TOGETHER // bytes_, 1, 256)), 0
+    heads, lengths = [], []
+    for at in range(0, len(data), step):
+        rows = data[at:at + step]
+        heads.append(rows["head"].copy())
+        lengths += [sum(len(row[name]) for name in sequences) for row in rows]
+        total += 4 * sum(lengths[-len(rows):]) + rows["head"].nbytes
+        if total > 4 * bytes_ + 2**24:
+            raise ValueError(f"data: found lines that claim more than {total} bytes in a file of {bytes_}, expected "
+                             "lines that fit")
+    return np.concatenate(heads), np.array(lengths, np.int64)
 
 
 def sort_lines(heads: np.ndarray, mode: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 TO_RAS = np.diag([-1.0, -1.0, 1.0])     # left, posterior, superior to right, anterior, superior
-SIEMENS = ("vendor Siemens: its positions assume exp(+ikr), so the encoded axes run against the directions in the "
-           "lines; as other software found, no document of the vendor says so: check left and right once")
+SIEMENS = ("vendor Siemens: its encoded axes are taken to run against the directions in the lines, k-space with "
+           "exp(+ikr), as other software found and no document of the vendor says, check left and right once")
 
 
 def directions(heads: np.ndarray) -> np.ndarray | None:
