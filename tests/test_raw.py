@@ -764,7 +764,7 @@ def test_what_looks_wrong(tmp_path):
     for text in ("spikes: 1 sample stands out", "(2, 2, 3)", "coil 1: no signal, zeros only", "clipped: ", "of coil 2"):
         assert text in found
     raw.save_cfl(tmp_path / "c.cfl", random(3, 16, 24, 20), (2, 2, 2))
-    assert "kspace: no coil has signal above the noise" in raw.examine(tmp_path / "c.cfl")
+    assert any("brightest voxels are 1." in text for text in raw.examine(tmp_path / "c.cfl"))
     shifted = fft3c(ifft3c(body(16, 24, 20)).roll((8, 12), (1, 2)))
     found = raw.examine(Acquisition(shifted, birdcage_maps((16, 24, 20), 3), torch.ones(16, 24), (2, 2, 2)))
     assert sum("shifted by half of it" in text for text in found) == 2

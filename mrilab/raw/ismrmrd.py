@@ -26,7 +26,13 @@ from .scan import Scan
 
 @dataclass
 class Grid:
-    """Where lines go: ``z``, ``y`` and the first sample ``left`` of each of the ``lines``, on a grid of ``shape``."""
+    """Where lines go: ``z``, ``y`` and the first sample ``left`` of each of the ``lines``, on a grid of ``shape``.
+
+    Examples
+    --------
+    >>> Grid((1, 2, 4), np.arange(3), np.zeros(3, int), np.array([0, 1, 1]), np.zeros(3, int), False).counts
+    tensor([[1., 2.]])
+    """
 
     shape: tuple[int, int, int]
     lines: np.ndarray
