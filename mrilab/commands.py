@@ -175,7 +175,8 @@ def convert(options):
             raw.save_cfl(out, acquisition.kspace, acquisition.voxel_size)
             raw.save_cfl(out.with_name(f"{out.stem}_maps.cfl"), acquisition.maps)
         elif out.suffix == ".mrd":
-            raw.save_ismrmrd(out, acquisition.kspace, acquisition.mask, acquisition.voxel_size)
+            raw.save_ismrmrd(out, acquisition.kspace, acquisition.mask, acquisition.voxel_size,
+                             affine=acquisition.info.get("affine"))
         else:
             save_acquisition(out, acquisition)
         for key, value in acquisition.info.items():
