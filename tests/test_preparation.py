@@ -9,6 +9,7 @@ from mrilab.metrics import psnr
 from mrilab.raw import open_scan, prepare, save_cfl, save_ismrmrd
 from mrilab.raw.preparation import interpolate_maps
 from mrilab.simulate import head_phantom, simulate_acquisition
+from mrilab.volumes import Acquisition
 
 
 def randn(*shape, seed=0):
@@ -196,3 +197,36 @@ def test_calibration_that_is_not_there(tmp_path, simulated):
     save_cfl(tmp_path / "raw.cfl", acq.kspace, acq.voxel_size)
     with pytest.raises(ValueError, match="calibration: found 24, expected a fully measured block"):
         prepare(tmp_path / "raw.cfl", calibration=24)
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+def test_one_slice_and_one_position(tmp_path, axis):
+    """End to end, undersampled: 2D maps, the noise that was added, an image as good as with the true maps, nearly."""
+    acq, truth = simulate_acquisition(head_phantom((4, 4, 4)), acceleration=1, coils=6, noise=0.01)
+    middle = acq.kspace.shape[axis + 1] // 2
+    kspace = fft3c(ifft3c(acq.kspace).narrow(axis + 1, middle, 1))
+    mask = torch.zeros(kspace.shape[1:3], dtype=torch.bool)
+    mask[:, ::2] = True
+    depth, height = mask.shape
+    mask[max(0, depth // 2 - 8):depth // 2 + 8, height // 2 - 8:height // 2 + 8] = True
+    save_ismrmrd(tmp_path / "a.h5", kspace, mask, acq.voxel_size)
+    ready = prepare(tmp_path / "a.h5")
+    assert ready.info["maps"] in ("ESPIRiT from a block of 16", "ESPIRiT from a block of 17")
+    assert ready.noise == pytest.approx(0.01, rel=0.15)
+    known = Acquisition(ready.kspace, acq.maps.narrow(axis + 1, middle, 1), ready.mask, ready.voxel_size)
+    truth = truth.narrow(axis, middle, 1)
+    assert quality(ready, truth) > quality(known, truth) - 2
+
+
+def test_noise_measurements_that_cannot_serve(tmp_path, simulated):
+    """Of too few samples: said, and not used. Of a dead coil: that coil is left out."""
+    acq, truth = simulated
+    noise = 0.005 * 2**0.5 * randn(4, 4000)
+    save_ismrmrd(tmp_path / "a.h5", acq.kspace, acq.mask, acq.voxel_size, noise=noise[:, :12])
+    assert "12 samples for 4 coils" in prepare(tmp_path / "a.h5").info["not whitened"]
+    alive = torch.tensor([0, 1, 1, 1])
+    save_ismrmrd(tmp_path / "b.h5", acq.kspace * alive[:, None, None, None], acq.mask, acq.voxel_size,
+                 noise=noise * alive[:, None])
+    ready = prepare(tmp_path / "b.h5")
+    assert ready.info["left out"] == "coils without noise: [0]" and len(ready.kspace) == 3
+    assert ready.noise == pytest.approx(0.005, rel=0.05) and quality(ready, truth) > quality(acq, truth) - 4

@@ -15,7 +15,7 @@ from .. import hdf5
 NOISE, CALIBRATION, CALIBRATION_AND_IMAGE, REVERSE = (1 << (n - 1) for n in (19, 20, 21, 22))
 NO_IMAGE = {"navigator": 23, "phase correction": 24, "HP feedback": 26, "dummy": 27, "RT feedback": 28,
             "surface coil correction": 29, "phase stabilisation reference": 30, "phase stabilisation": 31}
-TOGETHER = 2**26                    # bytes of lines that are read together
+TOGETHER, FAR = 2**26, 16           # bytes of lines that are read together, unless so many between are not wanted
 LOOK = 2**28                        # bytes that a look at a file may read
 
 
@@ -67,6 +67,8 @@ class Lines:
                 first = wanted[at]
                 ahead = np.cumsum(self.bytes[first:first + 1024])
                 until = int(np.searchsorted(wanted, first + max(1, np.searchsorted(ahead, TOGETHER))))
+                gaps = np.flatnonzero(np.diff(wanted[at:until]) > FAR)
+                until = at + int(gaps[0]) + 1 if len(gaps) else until
                 block = data[first:wanted[until - 1] + 1]
                 for n in wanted[at:until]:
                     yield int(n), self._line(int(n), block[n - first])

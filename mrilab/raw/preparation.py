@@ -116,7 +116,9 @@ def _mixing(scan: Scan, coarse: torch.Tensor, coils: int | None, whiten: bool, i
         raise ValueError("kspace: found zeros in the centre, expected a measurement")
     unit = 1.0 if SMALL <= peak <= LARGE else 2.0 ** -round(math.log2(peak))
     mixing, noise = torch.eye(scan.coils, dtype=torch.complex64), None
-    if whiten and scan.noise is not None and scan.noise.shape[1] > 4 * scan.coils:
+    if whiten and scan.noise is not None and scan.noise.shape[1] <= 4 * scan.coils:
+        info["not whitened"] = f"a noise measurement of {scan.noise.shape[1]} samples for {scan.coils} coils"
+    elif whiten and scan.noise is not None:
         power = scan.noise.abs().double().square().mean(1)
         alive = power > 1e-12 * power.max()
         level = (power[alive].mean() / 2).sqrt().item()
