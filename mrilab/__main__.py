@@ -52,10 +52,16 @@ def _voxel_size(p: Any, help: str) -> None:
     p.add_argument("--voxel-size", nargs=3, type=float, metavar=("DZ", "DY", "DX"), help=help)
 
 
+def _of_a_scan(p: Any) -> None:
+    """What a file may leave open."""
+    _voxel_size(p, "in mm, where the file does not say")
+    p.add_argument("--measurement", metavar="NAME", help="of an ISMRMRD file with several, by name or number from 0 (last)")
+
+
 def _preparation(p: argparse.ArgumentParser) -> None:
     """How a raw scan becomes an acquisition."""
     raw = p.add_argument_group("raw scans")
-    _voxel_size(raw, "in mm, where the file does not say")
+    _of_a_scan(raw)
     raw.add_argument("--readout", nargs=2, type=int, metavar=("FIRST", "LAST"),
                      help="only these positions along x (LAST not included); the rest is not loaded")
     raw.add_argument("--coils", type=int, metavar="N", help="compress to N virtual coils")
@@ -72,7 +78,7 @@ def _info(command: Command) -> None:
     p.add_argument("files", nargs="+", metavar="FILE", help="a scan or an image, or a shipped one's name")
     p.add_argument("--json", action="store_true", help="for programs")
     p.add_argument("--quick", action="store_true", help="no estimate of the time")
-    _voxel_size(p, "in mm, where the file does not say")
+    _of_a_scan(p)
 
 
 def _check(command: Command) -> None:
@@ -80,7 +86,7 @@ def _check(command: Command) -> None:
                 "What looks wrong with scans and images: a line for each doubt, and status 1 if there is any.",
                 "  mrilab check scan.h5 image.nii.gz")
     p.add_argument("files", nargs="+", metavar="FILE", help="a scan or an image")
-    _voxel_size(p, "in mm, where the file does not say")
+    _of_a_scan(p)
 
 
 def _convert(command: Command) -> None:

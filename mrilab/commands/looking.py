@@ -13,7 +13,7 @@ from .saying import Told, each
 IMAGES = ("volume", "nifti")
 
 
-def describe(path: str, voxel_size: Any = None, measure: bool = True) -> dict[str, Any]:
+def describe(path: str, voxel_size: Any = None, measure: bool = True, measurement: str | None = None) -> dict[str, Any]:
     """What is in a file, as a dictionary; for a scan also what reconstructing it will take on this machine."""
     from .. import datasets, raw
     from ..volumes import examine, load_volume
@@ -34,7 +34,7 @@ def describe(path: str, voxel_size: Any = None, measure: bool = True) -> dict[st
         shape, sizes = tuple(volume.data.shape), volume.voxel_size
         found["doubtful"] = "; ".join(examine(volume))
     else:
-        scan = raw.open_scan(path, voxel_size)
+        scan = raw.open_scan(path, voxel_size, measurement)
         if kind == "cfl":
             found["bytes"] = Path(path).with_suffix(".cfl").stat().st_size
         shape, sizes = (*scan.shape[:2], scan.wanted), scan.voxel_size
@@ -96,7 +96,7 @@ def info(options: Namespace) -> None:
     rows = []
 
     def show(path: str) -> None:
-        rows.append(describe(path, options.voxel_size, not options.quick))
+        rows.append(describe(path, options.voxel_size, not options.quick, options.measurement))
         if not options.json:
             _print(rows[-1])
 
@@ -131,10 +131,10 @@ def check(options: Namespace) -> None:
     def doubts(path: str) -> int:
         if raw.recognise(path) in IMAGES:
             found = examine(load_volume(path))
-        elif hasattr(raw, "examine"):
-            found = raw.examine(path)
+        elif options.voxel_size or options.measurement:
+            found = raw.examine(raw.open_scan(path, options.voxel_size, options.measurement))
         else:
-            found = [str(value) for value in raw.open_scan(path, options.voxel_size).info.values() if value]
+            found = raw.examine(path)
         for line in found:
             print(f"{path}: {line}")
         if not found:

@@ -40,7 +40,7 @@ def acquire(path: str, options: Namespace) -> Any:
     from ..volumes import load_acquisition
 
     if raw.recognise(path) == "acquisition":
-        for name in ("coils", "maps", "calibration", "voxel_size"):
+        for name in ("coils", "maps", "calibration", "voxel_size", "measurement"):
             if getattr(options, name) is not None:
                 raise ValueError(f"--{name.replace('_', '-')}: found {path}, an acquisition that is prepared already, "
                                  "expected a raw scan")
@@ -50,7 +50,7 @@ def acquire(path: str, options: Namespace) -> Any:
         maps = torch.from_numpy(raw.read_cfl(maps).copy()) if maps.endswith((".cfl", ".hdr")) \
             else raw.read_ahead_maps(maps)
     return raw.prepare(path, coils=options.coils, readout=options.readout, voxel_size=options.voxel_size, maps=maps,
-                       calibration=options.calibration, whiten=not options.no_whitening)
+                       calibration=options.calibration, whiten=not options.no_whitening, measurement=options.measurement)
 
 
 def image_files(path: str | Path, complex: bool = True) -> list[Path]:
@@ -91,7 +91,8 @@ def convert(options: Namespace) -> None:
             raw.save_cfl(out, acquisition.kspace, acquisition.voxel_size)
             raw.save_cfl(maps, acquisition.maps)
         elif ending == ".mrd":
-            raw.save_ismrmrd(out, acquisition.kspace, acquisition.mask, acquisition.voxel_size)
+            raw.save_ismrmrd(out, acquisition.kspace, acquisition.mask, acquisition.voxel_size,
+                             affine=acquisition.info.get("affine"))
         else:
             save_acquisition(out, acquisition)
         for key, value in acquisition.info.items():
