@@ -277,6 +277,27 @@ def test_separate_calibration_serves_the_maps_alone(tmp_path, full, mode):
     assert ready.info["maps"] == "ESPIRiT from a block of 8, from calibration lines of their own"
 
 
+@pytest.mark.parametrize(("fov", "used"), [((24, 32, 40), True), ((24, 48, 60), False)])
+def test_calibration_in_an_encoding_space_of_its_own(tmp_path, full, fov, used):
+    """A smaller matrix over the same field of view is its centre; over another one it cannot serve."""
+    xml = header(SHAPE, (24, 32, 40), centres=(6, 8))
+    other = header((8, 10, 12), fov, centres=(4, 5))
+    other = other[other.index("<encoding>"):other.index("</ismrmrdHeader>")]
+    xml = xml.replace("</encoding>", f"</encoding>{other}", 1)
+    small = full[:, 2:10, 3:13, 4:16]
+    lines = everything(small, flag=ismrmrd.ACQ_IS_PARALLEL_CALIBRATION, encoding_space_ref=1)
+    mask = torch.zeros(SHAPE[:2], dtype=torch.bool)
+    mask[:, ::2] = True
+    scan = opened(tmp_path / "a.h5", lines + grid_lines(full, mask), calibrated(xml, "separate"))
+    assert close(scan.read(), full * mask[..., None])
+    if not used:
+        assert scan.calibration is None and "another field of view" in scan.info["note"]
+        return
+    expected = torch.zeros_like(full)
+    expected[:, 2:10, 3:13, 4:16] = small
+    assert close(scan.calibration.read(), expected)
+
+
 @pytest.mark.parametrize(("mode", "flag"), [("embedded", ismrmrd.ACQ_IS_PARALLEL_CALIBRATION),
                                             ("embedded", ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING),
                                             ("", ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)])

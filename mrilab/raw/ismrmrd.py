@@ -83,7 +83,8 @@ def open_ismrmrd(path: Path, voxel_size: tuple[float, ...] | None = None, measur
         xml = header_text(file[group], "xml")
     lines = Lines(path, group)
     image, calibration, noise, left_out = sort_lines(lines.heads, read_header(xml)["calibration"])
-    head = read_header(xml, int(lines.heads["encoding_space_ref"][image][0]))
+    space = lines.heads["encoding_space_ref"].astype(int)
+    head = read_header(xml, space[image][0])
     if head["trajectory"] != "cartesian":
         raise ValueError(f"trajectory: found {head['trajectory']!r}, expected 'cartesian'")
     info: dict[str, Any] = {"measurement": f"{group} of {', '.join(others)}"} if len(others) > 1 else {}
@@ -105,7 +106,8 @@ def open_ismrmrd(path: Path, voxel_size: tuple[float, ...] | None = None, measur
     if left_out:
         scan.note(f"left out: {', '.join(left_out)}")
     if calibration.any():
-        scan.calibration, what = _calibration_scan(lines, calibration, scan, head, order)
+        own = head if space[calibration][0] == space[image][0] else read_header(xml, space[calibration][0])
+        scan.calibration, what = _calibration_scan(lines, calibration, scan, (head, own), order)
         notes.append(what)
     for note in (*notes, doubt, *found, unsure):
         if note:
@@ -364,11 +366,18 @@ def _noise(lines: Lines, noise: np.ndarray, grid: Grid, coils: int) -> torch.Ten
     return torch.from_numpy(np.concatenate(parts, axis=1))
 
 
-def _calibration_scan(lines: Lines, calibration: np.ndarray, scan: Scan, head: dict[str, Any], order: dict[int, int]
-                      ) -> tuple[Scan | None, str]:
-    """Lines measured for the sensitivities alone, on the grid of the image; and what to say of them."""
+def _calibration_scan(lines: Lines, calibration: np.ndarray, scan: Scan, spaces: tuple[dict[str, Any], dict[str, Any]],
+                      order: dict[int, int]) -> tuple[Scan | None, str]:
+    """Lines measured for the sensitivities alone, on the grid of the image; and what to say of them.
+
+    ``spaces`` are the headers of the image and of these lines: the field of view must be the same, the matrix need not.
+    """
     what = f"{int(calibration.sum())} calibration lines of a scan of their own"
-    heads = lines.heads
+    heads, (head, own) = lines.heads, spaces
+    encoded = slice(1 if len(order) > 1 or head["matrix"][0] == 1 else 0, 3)
+    if own is not head and not np.allclose(own["fov"][encoded], head["fov"][encoded], rtol=0.02):
+        return None, f"{what} have another field of view and are not used"
+    head = head | {"centre": own["centre"]}
     wanted = np.flatnonzero(calibration & (heads["active_channels"] == scan.coils)
                             & (lines.samples <= head["matrix"][2]))
     if len(order) > 1:
