@@ -55,7 +55,8 @@ def _voxel_size(p: Any, help: str) -> None:
 def _of_a_scan(p: Any) -> None:
     """What a file may leave open."""
     _voxel_size(p, "in mm, where the file does not say")
-    p.add_argument("--measurement", metavar="NAME", help="of an ISMRMRD file with several, by name or number from 0 (last)")
+    p.add_argument("--measurement", metavar="NAME",
+                   help="of an ISMRMRD file with several: name, or number from 0 (the last)")
 
 
 def _preparation(p: argparse.ArgumentParser) -> None:

@@ -89,7 +89,7 @@ def check_voxel_size(voxel_size: Any, name: str = "voxel_size") -> tuple[float, 
     (1.0, 1.0, 3.0)
     >>> check_voxel_size((0.001, 0.001, 0.001))
     Traceback (most recent call last):
-    ValueError: voxel_size: found (0.001, 0.001, 0.001), expected lengths in mm, 0.005 to 250; these may be metres
+    ValueError: voxel_size: found (0.001, 0.001, 0.001), expected mm, from 0.005 to 250: are these metres?
     """
     try:
         sizes = tuple(float(d) for d in voxel_size)
@@ -99,8 +99,7 @@ def check_voxel_size(voxel_size: Any, name: str = "voxel_size") -> tuple[float, 
         raise ValueError(f"{name}: found {voxel_size!r}, expected three positive numbers (dz, dy, dx) in mm")
     if not all(FINEST <= d <= COARSEST for d in sizes):
         other = "metres" if min(sizes) < FINEST else "microns"
-        raise ValueError(f"{name}: found {sizes}, expected lengths in mm, {FINEST:g} to {COARSEST:g}; these may be "
-                         f"{other}")
+        raise ValueError(f"{name}: found {sizes}, expected mm, from {FINEST:g} to {COARSEST:g}: are these {other}?")
     return sizes
 
 

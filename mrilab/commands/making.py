@@ -50,7 +50,8 @@ def acquire(path: str, options: Namespace) -> Any:
         maps = torch.from_numpy(raw.read_cfl(maps).copy()) if maps.endswith((".cfl", ".hdr")) \
             else raw.read_ahead_maps(maps)
     return raw.prepare(path, coils=options.coils, readout=options.readout, voxel_size=options.voxel_size, maps=maps,
-                       calibration=options.calibration, whiten=not options.no_whitening, measurement=options.measurement)
+                       calibration=options.calibration, whiten=not options.no_whitening,
+                       measurement=options.measurement)
 
 
 def image_files(path: str | Path, complex: bool = True) -> list[Path]:

@@ -101,7 +101,7 @@ def reconstruct_one(path: str, target: str, settings: dict[str, Any], processes:
                                  options.representation, progress, **settings_of(options))
     if rank:
         return
-    image = result.image.cpu()
+    image = result.image.cpu() * acquisition.info.get("scale", 1.0)      # in the units of the scan's file
     about = {"source": f"{options.method} of {Path(path).name}", "affine": acquisition.info.get("affine")}
     whole = options.complex or not is_nifti(target)
     save_volume(target, Volume(image if whole else image.abs(), result.voxel_size, about))
@@ -117,12 +117,9 @@ def _record(path: str, target: str, settings: dict[str, Any], acquisition: Any, 
     """What was done, for the file beside the image."""
     import torch
 
-    scale = acquisition.info.get("scale")
-    unit = "as the scan, whose truth or maker set them" if scale is None else \
-        f"99th percentile about 1; times {scale:.8g} the units of the scan's file, or of its noise if whitened"
     return {
         "input": Path(path).name, "output": Path(target).name, "method": settings["method"],
-        "settings": {key: value for key, value in settings.items() if key != "debug"}, "intensities": unit,
+        "settings": {key: value for key, value in settings.items() if key != "debug"}, "intensities": "in the units of the input",
         "matrix": list(result.image.shape), "voxel_size": list(result.voxel_size), "coils": len(acquisition.maps),
         "acceleration": acquisition.acceleration, "noise": acquisition.noise, "misfit": result.misfit,
         "seconds": result.seconds, "seconds_with_files": seconds,

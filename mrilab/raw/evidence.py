@@ -17,7 +17,7 @@ from .scan import Scan, something_measured
 
 STRONG = 10             # a peak counts where it is this many times the median
 SMALLEST = 8            # along shorter axes nothing is concluded from energies
-VOXEL, FIELD = (0.02, 50.0), (5.0, 3000.0)      # mm: what can be true of a body
+FIELD = 5.0, 3000.0     # mm: what can be true of a body; a voxel's own limits are in mrilab.checks
 
 
 def peak(profile: np.ndarray) -> int | None:
@@ -124,28 +124,21 @@ def check_body(voxel_size: Sequence[float], shape: Sequence[int]) -> str:
     Raises
     ------
     ValueError
-        For a voxel that no body was ever measured with, and in which unit it would be right.
+        For a voxel that no body was ever measured with (:func:`~mrilab.checks.check_voxel_size`).
 
     Examples
     --------
-    >>> check_body((0.002, 0.002, 0.002), (100, 100, 100))
-    Traceback (most recent call last):
-    ValueError: voxel_size: found (0.002, 0.002, 0.002), expected mm, from 0.02 to 50: are these metres?
     >>> check_body((0.1, 0.1, 0.1), (30, 30, 30))
     'field of view: found 3 mm, expected 5 mm to 3 m: are these centimetres?'
     """
-    sizes = check_voxel_size(voxel_size)
-    for name, values, (low, high) in (("voxel_size", sizes, VOXEL),
-                                      ("field of view", [n * d for n, d in zip(shape, sizes) if n > 1], FIELD)):
-        if values and (min(values) < low or max(values) > high):
-            units = [unit for unit, mm in (("centimetres", 10), ("metres", 1000), ("micrometres", 1e-3))
-                     if low <= min(values) * mm and max(values) * mm <= high]
-            hint = f": are these {units[0] if name != 'voxel_size' else units[-1]}?" if units else ""
-            if name == "voxel_size":
-                raise ValueError(f"voxel_size: found {sizes}, expected mm, from {low:g} to {high:g}{hint}")
-            odd = min(values) if min(values) < low else max(values)
-            return f"field of view: found {odd:g} mm, expected 5 mm to 3 m{hint}"
-    return ""
+    low, high = FIELD
+    lengths = [n * d for n, d in zip(shape, check_voxel_size(voxel_size)) if n > 1]
+    if not lengths or low <= min(lengths) <= max(lengths) <= high:
+        return ""
+    units = [unit for unit, mm in (("centimetres", 10), ("metres", 1000), ("micrometres", 1e-3))
+             if low <= min(lengths) * mm and max(lengths) * mm <= high]
+    odd = min(lengths) if min(lengths) < low else max(lengths)
+    return f"field of view: found {odd:g} mm, expected 5 mm to 3 m" + (f": are these {units[0]}?" if units else "")
 
 
 def agreed_mask(mask: torch.Tensor, energy: torch.Tensor) -> tuple[torch.Tensor, list[str]]:
