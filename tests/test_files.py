@@ -63,7 +63,7 @@ def test_lengths_that_no_body_has(tmp_path, size, unit):
 def test_doubtful_lengths_are_named(where, size):
     from mrilab.volumes import Acquisition
 
-    with pytest.raises(ValueError, match="voxel_size: found .*expected lengths in mm"):
+    with pytest.raises(ValueError, match="voxel_size: found .*expected mm, from"):
         k = torch.ones(2, 4, 6, 5, dtype=torch.complex64)
         Volume(ARRAY, size) if where == "volume" else Acquisition(k, k, torch.ones(4, 6), size)
 
