@@ -14,8 +14,9 @@ import torch
 from . import files
 from .checks import check_array, check_maps_and_mask, check_voxel_size
 from .coils import estimate_maps
-from .datasets import locate
+from .datasets import entry_of, locate
 from .fourier import crop_readout, resample
+from .references import read_reference
 
 
 @dataclass
@@ -206,7 +207,7 @@ class Reconstruction:
 
 
 def load_volume(name_or_path: str | Path, phase: str | Path | None = None) -> Volume:
-    """Read a :class:`Volume` from an HDF5 or NIfTI file, or a shipped one by its name.
+    """Read a :class:`Volume` from an HDF5 or NIfTI file, or a shipped one or a head by reference by its name.
 
     Integer data carry an attribute ``scale``; the values returned are ``data * scale``.
 
@@ -227,7 +228,10 @@ def load_volume(name_or_path: str | Path, phase: str | Path | None = None) -> Vo
     >>> load_volume("qtim_MRHead").voxel_size
     (1.0, 1.0, 1.3)
     """
-    path = locate(name_or_path, "volume")
+    path, entry = locate(name_or_path, "volume"), entry_of(name_or_path)
+    if entry is not None and entry.kind == "reference":
+        data, voxel_size, info = read_reference(entry, path)
+        return Volume(torch.from_numpy(data), voxel_size, info)
     with files.named(path):
         return Volume(*files.read_image(path, phase))
 
@@ -240,6 +244,9 @@ def volume_shape(name_or_path: str | Path) -> tuple[int, ...]:
     >>> volume_shape("qtim_MRHead")
     (96, 240, 120)
     """
+    entry = entry_of(name_or_path)
+    if entry is not None and entry.kind == "reference":
+        return tuple(entry.shape)
     return files.image_shape(locate(name_or_path, "volume"))
 
 
