@@ -64,7 +64,7 @@ def test_a_head_by_reference_is_upright_and_cut(d):
     # the top of a head is narrower than where it is cut, and left and right are about alike
     n = len(mean[0])
     if "cstar" not in d.name:
-        assert mean[0][n // 4] > 2 * mean[0][-n // 8]
+        assert mean[0][n // 4] > 1.2 * mean[0][-n // 8]
     assert torch.corrcoef(torch.stack([mean[2], mean[2].flip(0)]))[0, 1] > 0.7
 
 
