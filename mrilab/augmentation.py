@@ -8,6 +8,9 @@ nor an interruption changes what a step sees.
 """
 
 import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +19,16 @@ from scipy import interpolate, ndimage
 from .diffusion import to_channels
 from .fourier import resample
 from .simulate import smooth_phase
-from .volumes import Volume, load_volume, volume_shape
+from .volumes import Volume, load_volume, volume_header
 
 POOL = 16          # heads in use at a time
 REFRESH = 40       # steps between replacing one of them
+NEARLY = 1.05      # a matrix is a whole number, so a volume meets a voxel size within a few per cent
+
+VoxelSizes = Sequence[float] | dict[float, float]
 
 
-def deform(data, voxel_size, rng):
+def deform(data: np.ndarray, voxel_size: Sequence[float], rng: np.random.Generator) -> np.ndarray:
     """Rotate a volume by up to about 10 degrees and bend it smoothly, by cubic splines.
 
     The bending changes lengths by 2 % (standard deviation): a change of scale would be a change of voxel
@@ -64,7 +70,7 @@ def deform(data, voxel_size, rng):
     return ndimage.map_coordinates(data, r / size + centre, order=3, output=np.float32, mode="constant")
 
 
-def _spline(values, shape):
+def _spline(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Values on a coarse grid as a cubic spline on a fine one. Separable: one axis at a time is fast."""
     for n in shape:
         k = len(values)
@@ -73,7 +79,7 @@ def _spline(values, shape):
     return values
 
 
-def remap_intensity(data, rng):
+def remap_intensity(data: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Pass intensities through a random smooth curve that keeps zero: gamma, then non-monotone bumps.
 
     Examples
@@ -92,7 +98,7 @@ def remap_intensity(data, rng):
     return np.maximum(curve(np.clip(data / peak, 0, 1.5)), 0).astype(np.float32)
 
 
-def draw_voxel_size(voxel_sizes, rng):
+def draw_voxel_size(voxel_sizes: VoxelSizes, rng: np.random.Generator) -> np.ndarray:
     """Three voxel sizes in mm; half of the time one size for all axes.
 
     Of a range ``(smallest, largest)`` they are log-uniform, with a tenth at the lower end: it would otherwise have
@@ -114,7 +120,7 @@ def draw_voxel_size(voxel_sizes, rng):
     return size[:1].repeat(3) if rng.random() < 0.5 else size
 
 
-def ends_of(voxel_sizes):
+def ends_of(voxel_sizes: VoxelSizes) -> tuple[float, float]:
     """Smallest and largest voxel size of a range, or of a table of sizes and odds; ValueError for what is neither.
 
     Examples
@@ -125,18 +131,30 @@ def ends_of(voxel_sizes):
     if isinstance(voxel_sizes, dict):
         if not voxel_sizes or not all(0 < n < np.inf for item in voxel_sizes.items() for n in item):
             raise ValueError(f"voxel_sizes: found {voxel_sizes!r}, expected sizes in mm and their odds, all positive")
-    elif len(voxel_sizes) != 2 or not 0 < voxel_sizes[0] <= voxel_sizes[1]:
+    elif len(voxel_sizes) != 2 or not 0 < voxel_sizes[0] <= voxel_sizes[1] < np.inf:
         raise ValueError(f"voxel_sizes: found {voxel_sizes!r}, expected (smallest, largest) in mm")
     return float(min(voxel_sizes)), float(max(voxel_sizes))
 
 
-def augmented(volume, voxel_sizes, rng):
+def magnitude(volume: Volume) -> Volume:
+    """The volume itself if it is real, its magnitude if it is complex: priors are trained on magnitudes.
+
+    Examples
+    --------
+    >>> magnitude(Volume(torch.full((2, 2, 2), 3 - 4j), (1, 1, 1))).data.max()
+    tensor(5.)
+    """
+    return Volume(volume.data.abs(), volume.voxel_size, volume.info) if volume.data.is_complex() else volume
+
+
+def augmented(volume: Volume, voxel_sizes: VoxelSizes, rng: np.random.Generator
+              ) -> tuple[torch.Tensor, tuple[float, ...]]:
     """One person's head as another person's at some voxel size.
 
     Parameters
     ----------
     volume : Volume
-        Magnitude.
+        Of a complex one, the magnitude.
     voxel_sizes : tuple or dict
         In mm, as for :func:`draw_voxel_size`; an axis that is coarser stays as it is.
     rng : numpy.random.Generator
@@ -154,7 +172,7 @@ def augmented(volume, voxel_sizes, rng):
     >>> image.dtype, all(8 <= d <= 17 for d in voxel_size)
     (torch.complex64, True)
     """
-    data = remap_intensity(deform(volume.data.numpy(), volume.voxel_size, rng), rng)
+    data = remap_intensity(deform(magnitude(volume).data.numpy(), volume.voxel_size, rng), rng)
     size = np.maximum(draw_voxel_size(voxel_sizes, rng), volume.voxel_size)
     image = resample(torch.from_numpy(data), volume.voxel_size, tuple(size))
     size = tuple(n * d / m for n, d, m in zip(data.shape, volume.voxel_size, image.shape))
@@ -165,7 +183,8 @@ def augmented(volume, voxel_sizes, rng):
     return image / scale * float(np.exp(rng.normal(0, 0.1))), size
 
 
-def cut_patch(image, voxel_size, patch, rng, dims=2):
+def cut_patch(image: torch.Tensor, voxel_size: Sequence[float], patch: int, rng: np.random.Generator, dims: int = 2
+              ) -> tuple[torch.Tensor, list[float]]:
     """A random slice's random square, or the volume's random cube: complex64, and its ``dims`` voxel sizes.
 
     What is smaller than the patch is placed at random in a patch of zeros.
@@ -177,11 +196,11 @@ def cut_patch(image, voxel_size, patch, rng, dims=2):
     >>> patch.shape, len(size)
     (torch.Size([16, 16]), 2)
     """
-    axis = rng.integers(3) if dims == 2 else None
+    axis = int(rng.integers(3)) if dims == 2 else None
     for _ in range(4):          # mostly tissue, now and then air
-        piece = image.select(axis, rng.integers(image.shape[axis])) if dims == 2 else image
+        piece = image if axis is None else image.select(axis, int(rng.integers(image.shape[axis])))
         for a in range(dims):
-            start = rng.integers(max(1, piece.shape[a] - patch + 1))
+            start = int(rng.integers(max(1, piece.shape[a] - patch + 1)))
             piece = piece.narrow(a, start, min(patch, piece.shape[a]))
         if piece.abs().mean() > 0.1:
             break
@@ -191,6 +210,19 @@ def cut_patch(image, voxel_size, patch, rng, dims=2):
     corner = [rng.integers(patch - n + 1) for n in piece.shape]
     whole[tuple(slice(c, c + n) for c, n in zip(corner, piece.shape))] = piece
     return whole, [d for a, d in enumerate(voxel_size) if a != axis]
+
+
+def header(volume: Volume | str | Path, number: int) -> tuple[str, tuple[int, ...], tuple[float, ...], dict[str, Any]]:
+    """Name, matrix, voxel size and info of a training volume, which has only a number if it is in memory.
+
+    Examples
+    --------
+    >>> header(Volume(torch.ones(24, 24, 20), (1, 1, 2)), 3)
+    ('volumes[3]', (24, 24, 20), (1.0, 1.0, 2.0), {})
+    """
+    if isinstance(volume, Volume):
+        return f"volumes[{number}]", tuple(volume.data.shape), volume.voxel_size, volume.info
+    return str(volume), *volume_header(volume)
 
 
 class Heads(torch.utils.data.Dataset):
@@ -214,7 +246,9 @@ class Heads(torch.utils.data.Dataset):
     Raises
     ------
     ValueError
-        For no volume, a range or table that is none, or a volume that does not fill a patch in any plane.
+        For no volume, or a range or table that is none. For a volume that does not fill a patch in any plane, or
+        that has no slice as fine as the largest asked voxel size (of a table: the smallest). For voxel sizes of which
+        the smallest is finer than every slice: no patch would have it.
 
     Examples
     --------
@@ -228,20 +262,28 @@ class Heads(torch.utils.data.Dataset):
     True
     """
 
-    def __init__(self, volumes, voxel_sizes, patch, patches, seed=0, dims=2):
+    def __init__(self, volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, patch: int, patches: int,
+                 seed: int = 0, dims: int = 2) -> None:
         if not volumes:
             raise ValueError("volumes: found none, expected at least one training volume")
-        ends_of(voxel_sizes)
-        for i, volume in enumerate(volumes):
-            shape = volume.data.shape if isinstance(volume, Volume) else volume_shape(volume)
+        low, high = ends_of(voxel_sizes)
+        enough = f"{'two' if dims == 2 else 'three'} axes of"
+        coarsest, finest = low if isinstance(voxel_sizes, dict) else high, []
+        for name, shape, size, _ in map(header, volumes, itertools.count()):
             if sorted(shape)[3 - dims] < patch:
-                name = f"volumes[{i}]" if isinstance(volume, Volume) else volume
-                raise ValueError(f"{name}: found shape {tuple(shape)}, expected {'two' if dims == 2 else 'three'} axes "
-                                 f"of {patch} voxels or more; choose a smaller patch")
+                raise ValueError(f"{name}: found shape {tuple(shape)}, expected {enough} {patch} voxels or more; "
+                                 "choose a smaller patch")
+            finest.append(sorted(size)[dims - 1])       # a slice's coarser axis, of the finest slices
+            if finest[-1] > NEARLY * coarsest:
+                raise ValueError(f"{name}: found voxel size {size}, expected {enough} {coarsest:g} mm or finer: it "
+                                 "has no slice of the asked voxel sizes")
+        if min(finest) > NEARLY * low:
+            raise ValueError(f"voxel_sizes: found {low:g} mm as the smallest, expected {min(finest):g} or more: the "
+                             "volumes have no finer slice")
         self.volumes, self.voxel_sizes, self.patch, self.patches, self.seed = volumes, voxel_sizes, patch, patches, seed
         self.dims = dims
 
-    def __getitem__(self, number):
+    def __getitem__(self, number: int) -> tuple[int, torch.Tensor, torch.Tensor]:
         turn, place = divmod(number, len(self.volumes))
         volume = self.volumes[np.random.default_rng([self.seed, 0, turn]).permutation(len(self.volumes))[place]]
         if not isinstance(volume, Volume):
@@ -252,8 +294,9 @@ class Heads(torch.utils.data.Dataset):
         return number, to_channels(torch.stack(patches)), torch.tensor(sizes, dtype=torch.float32)
 
 
-def batches(volumes, voxel_sizes, batch=8, patch=64, seed=0, begin=0, rank=0, ranks=1, workers=0, device="cpu",
-            dims=2):
+def batches(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, batch: int = 8, patch: int = 64,
+            seed: int = 0, begin: int = 0, rank: int = 0, ranks: int = 1, workers: int = 0,
+            device: str | torch.device = "cpu", dims: int = 2) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless training batches, from step ``begin`` on.
 
     Element ``j`` of a batch comes from head ``j % POOL`` of the pool, so training process ``rank`` of
@@ -294,7 +337,7 @@ def batches(volumes, voxel_sizes, batch=8, patch=64, seed=0, begin=0, rank=0, ra
     numbers = (m for m in itertools.count(begin // REFRESH) if m % POOL in lanes)
     loader = torch.utils.data.DataLoader(heads, batch_size=None, sampler=numbers, num_workers=workers)
 
-    def generate():
+    def generate() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         made, pool, newest = iter(loader), {}, -1
         for step in itertools.count(begin):
             due = max(m for m in range(step // REFRESH, step // REFRESH + POOL) if m % POOL in lanes)
@@ -306,6 +349,7 @@ def batches(volumes, voxel_sizes, batch=8, patch=64, seed=0, begin=0, rank=0, ra
                 number, slices, size = pool[j % POOL]
                 age = step - max(0, number - POOL + 1) * REFRESH
                 chosen.append((slices[age * share + j // POOL], size[age * share + j // POOL]))
-            yield tuple(torch.stack(part) for part in zip(*chosen))
+            patches, sizes = zip(*chosen)
+            yield torch.stack(patches), torch.stack(sizes)
 
     return generate()

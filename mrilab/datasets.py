@@ -107,7 +107,7 @@ def locate(name_or_path, kind):
     >>> locate("qtim_MRHead", "volume").name
     'qtim_MRHead.h5'
     """
-    names = [d.name for d in list_datasets(kind)] + [d.name for d in list_datasets("reference") if kind == "volume"]
+    names = [d.name for d in list_datasets(kind)] + [d.name for d in list_datasets() if d.box and kind == "volume"]
     if str(name_or_path) in names:
         return fetch(name_or_path)
     path = Path(name_or_path)

@@ -7,11 +7,12 @@ and ``sigma = std / alpha``: one network serves both.
 """
 
 import itertools
+from collections.abc import Iterable, Sequence
 
 import torch
 
 
-def to_channels(slices):
+def to_channels(slices: torch.Tensor) -> torch.Tensor:
     """Complex slices ``(slices, height, width)`` as float ``(slices, 2, height, width)``; volumes alike.
 
     Examples
@@ -23,7 +24,7 @@ def to_channels(slices):
     return torch.view_as_real(slices).movedim(-1, 1)
 
 
-def to_complex(channels):
+def to_complex(channels: torch.Tensor) -> torch.Tensor:
     """The inverse of :func:`to_channels`.
 
     Examples
@@ -53,7 +54,8 @@ class Prior(torch.nn.Module):
         volumes ``(z, y, x)``.
     """
 
-    def __init__(self, net, voxel_sizes, sigma_data=0.3, conditioned=False, dims=2):
+    def __init__(self, net: torch.nn.Module, voxel_sizes: Sequence[float], sigma_data: float = 0.3,
+                 conditioned: bool = False, dims: int = 2) -> None:
         super().__init__()
         self.dims = dims
         self.memory_format = torch.channels_last if dims == 2 else torch.channels_last_3d
@@ -62,19 +64,20 @@ class Prior(torch.nn.Module):
         self.sigma_data = sigma_data
         self.conditioned = conditioned
 
-    def forward(self, x, sigma, voxel_size=None):
+    def forward(self, x: torch.Tensor, sigma: torch.Tensor, voxel_size: torch.Tensor | None = None) -> torch.Tensor:
         """``D(x; sigma)``: see :meth:`denoise`, which adds the checks and runs without a graph."""
         s = sigma.reshape(-1, *[1] * (x.ndim - 1)).to(x.dtype)
         total = (s**2 + self.sigma_data**2).sqrt()
         condition = (s.log() / 4).reshape(-1, 1)
         if self.conditioned:
-            condition = torch.cat([condition, voxel_size.log() / 4], dim=1)
+            condition = torch.cat([condition, voxel_size.log() / 4], dim=1)     # type: ignore[union-attr]
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=bf16(x.device)):
             f = self.net((x / total).contiguous(memory_format=self.memory_format), condition)
         return self.sigma_data**2 / total**2 * x + s * self.sigma_data / total * f.float()
 
     @torch.no_grad()
-    def denoise(self, slices, sigma, voxel_size=None, batch_pixels=2**19):
+    def denoise(self, slices: torch.Tensor, sigma: float | torch.Tensor, voxel_size: Sequence[float] | None = None,
+                batch_pixels: int = 2**19) -> torch.Tensor:
         """Expected clean slices, given noisy ones.
 
         Parameters
@@ -101,6 +104,7 @@ class Prior(torch.nn.Module):
 
         Examples
         --------
+        >>> from mrilab.priors import load_prior
         >>> prior = load_prior("diverse")
         >>> prior.denoise(torch.zeros(1, 2, 50, 41), sigma=0.1).shape
         torch.Size([1, 2, 50, 41])
@@ -112,17 +116,19 @@ class Prior(torch.nn.Module):
         sigma = torch.as_tensor(sigma, dtype=torch.float32, device=slices.device).expand(len(slices))
         if not (sigma > 0).all():
             raise ValueError(f"sigma: found {sigma.min().item()}, expected a positive noise level")
+        count = max(1, batch_pixels // slices.shape[2:].numel())
+        sizes: Iterable[torch.Tensor | None] = itertools.repeat(None)
         if self.conditioned:
             if voxel_size is None or len(voxel_size) != len(axes) or not all(0 < d < float("inf") for d in voxel_size):
                 raise ValueError(f"voxel_size: found {voxel_size!r}, expected ({', '.join(axes)}) in mm: this prior is "
                                  "conditioned")
-            voxel_size = torch.tensor([voxel_size], dtype=torch.float32, device=slices.device).expand(len(slices), -1)
-        count = max(1, batch_pixels // slices.shape[2:].numel())
-        sizes = voxel_size.split(count) if self.conditioned else itertools.repeat(None)
+            size = torch.tensor([voxel_size], dtype=torch.float32, device=slices.device)
+            sizes = size.expand(len(slices), -1).split(count)
         return torch.cat([self(x, s, v) for x, s, v in zip(slices.split(count), sigma.split(count), sizes)])
 
     @torch.no_grad()
-    def sample(self, shape, steps=18, sigma_max=30.0, sigma_min=0.01, voxel_size=None, seed=0):
+    def sample(self, shape: Sequence[int], steps: int = 18, sigma_max: float = 30.0, sigma_min: float = 0.01,
+               voxel_size: Sequence[float] | None = None, seed: int = 0) -> torch.Tensor:
         """Draw slices from the prior: Heun's method on the probability-flow equation.
 
         Karras et al. 2022, Algorithm 1, with their noise levels (rho = 7); ``2 steps - 1`` evaluations.
@@ -153,7 +159,7 @@ class Prior(torch.nn.Module):
         return x
 
 
-def ddpm_sigma(t, steps=1000):
+def ddpm_sigma(t: int | torch.Tensor, steps: int = 1000) -> torch.Tensor:
     """Noise level of DDPM's time ``t`` in 1 .. ``steps``: std / alpha for its linear betas, 1e-4 to 0.02.
 
     ``x_t = alpha (x + sigma eps)`` with ``alpha^2 = abar_t`` and ``sigma^2 = 1 / abar_t - 1`` (Ho et al. 2020).
@@ -167,7 +173,7 @@ def ddpm_sigma(t, steps=1000):
     return (1 / abar[torch.as_tensor(t) - 1] - 1).sqrt().float()
 
 
-def bf16(device):
+def bf16(device: str | torch.device) -> bool:
     """Whether bfloat16 is the faster arithmetic on this device (AVX-512 BF16 or AMX; Ampere or later).
 
     Examples
@@ -182,7 +188,8 @@ def bf16(device):
     return torch.device(device).type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
-def denoising_loss(prior, clean, sigma, noise, voxel_size=None):
+def denoising_loss(prior: Prior, clean: torch.Tensor, sigma: torch.Tensor, noise: torch.Tensor,
+                   voxel_size: torch.Tensor | None = None) -> torch.Tensor:
     """Denoising score matching with EDM's weight ``(sigma^2 + sigma_data^2) / (sigma sigma_data)^2``.
 
     The weight makes the expected loss of the untrained network about 1 at every noise level.
@@ -201,6 +208,7 @@ def denoising_loss(prior, clean, sigma, noise, voxel_size=None):
 
     Examples
     --------
+    >>> from mrilab.priors import load_prior
     >>> prior, clean = load_prior("diverse"), torch.zeros(2, 2, 32, 32)
     >>> noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     >>> with torch.no_grad():

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from . import hdf5
+from .checks import check_voxel_size
 from .fourier import crop_readout
 from .hdf5 import named as named
 from .nifti import nifti_shape, read_nifti, write_nifti
@@ -49,24 +50,25 @@ def read_image(path: str | Path, phase: str | Path | None = None) -> tuple[torch
     return data if scale is None else data * float(scale), voxel_size, info
 
 
-def image_shape(path: str | Path) -> tuple[int, ...]:
-    """Matrix ``(z, y, x)`` of an image file, read from its header alone.
+def image_header(path: str | Path) -> tuple[tuple[int, ...], tuple[float, ...], dict[str, Any]]:
+    """Matrix ``(z, y, x)``, voxel size in mm and info of an image file, from its header alone.
 
     Examples
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "a.h5"
-    >>> write_hdf5(path, {"data": torch.ones(4, 5, 6)}, {"voxel_size": (3, 2, 1)})
-    >>> image_shape(path)
-    (4, 5, 6)
+    >>> write_hdf5(path, {"data": torch.ones(4, 5, 6)}, {"voxel_size": (3, 2, 1), "person": "a"})
+    >>> image_header(path)
+    ((4, 5, 6), (3.0, 2.0, 1.0), {'person': 'a'})
     """
     if is_nifti(path):
-        return nifti_shape(path)[0]
+        return *nifti_shape(path), {}
     with hdf5.opened(path) as file:
-        data = hdf5.numbers(file, "data")
+        data, info = hdf5.numbers(file, "data"), dict(file.attrs)
         if data.ndim != 3:
             raise ValueError(f"{path}: found 'data' of shape {data.shape}, expected axes (z, y, x)")
-        return data.shape
+        with hdf5.named(path):
+            return data.shape, check_voxel_size(info.pop("voxel_size", None)), info
 
 
 def write_image(path: str | Path, data: torch.Tensor, voxel_size: tuple, info: Mapping[str, Any]) -> None:

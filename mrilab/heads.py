@@ -69,6 +69,17 @@ def source(head: Volume | str | Path, device: str | torch.device = "cpu") -> Sou
     return Source(torch.from_numpy(coefficients).to(device), volume.voxel_size, float(np.percentile(data, 99.5)))
 
 
+def on_processor(tensor: torch.Tensor) -> bool:
+    """Whether it is not on a card.
+
+    Examples
+    --------
+    >>> on_processor(torch.ones(1))
+    True
+    """
+    return tensor.device.type == "cpu"
+
+
 def sample_spline(coefficients: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     """A cubic spline at any positions, zero outside: the 64 coefficients around each, by 8 trilinear look-ups.
 
@@ -95,7 +106,7 @@ def sample_spline(coefficients: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     >>> sample_spline(ramp, torch.tensor([[3.0, 3.0], [4.0, 4.5], [2.0, 4.25]]))
     tensor([2.0000, 4.2500])
     """
-    if at.device.type == "cpu":         # the same, three times faster there
+    if on_processor(at):                # the same, three times faster there
         found = ndimage.map_coordinates(coefficients.numpy(), at.numpy(), np.float32, order=3, mode="constant",
                                         prefilter=False)
         return torch.from_numpy(found)
@@ -166,7 +177,8 @@ def recolour(data: torch.Tensor, peak: float, rng: np.random.Generator) -> torch
     torch.Size([3])
     """
     x = np.linspace(0, 1.5, 7)
-    y = x ** np.exp(rng.normal(0, 0.25)) + rng.normal(0, 0.12, 7) * (rng.random() < 0.4)
+    bumps = rng.normal(0, 0.12, 7) * (rng.random() < 0.4)
+    y = x ** np.exp(rng.normal(0, 0.25)) + bumps
     y[0] = 0
     steps = 4096
     table = np.maximum(interpolate.PchipInterpolator(x, y)(np.linspace(0, 1.5, steps + 1)), 0).astype(np.float32)
@@ -346,15 +358,14 @@ class Stream:
         rng = np.random.default_rng([self.seed, 2, number])
         person = self.sources[rng.choice(len(self.sources), p=self.odds)]
         image, size = make_head(person, self.voxel_sizes, rng)
-        coarsest = 1.1 * max(ends_of(self.voxel_sizes)[1], sorted(size)[1])
-        if ends_of(self.voxel_sizes)[0] == ends_of(self.voxel_sizes)[1]:
-            coarsest = max((1 + TOLERANCE) * ends_of(self.voxel_sizes)[1], sorted(size)[1])
+        # a matrix is a whole number, so one plane may come out coarser than asked: two of three axes always pass
+        coarsest = max((1 + TOLERANCE) * ends_of(self.voxel_sizes)[1], sorted(size)[1])
         patches, sizes = cut(image, size, self.patch, POOL * self.refresh * self.share, rng, coarsest)
-        found = (patches.half(), sizes)
+        found = [patches.half(), sizes]
         if self.whole:
             slices, sizes = cut(image, size, self.whole, WHOLE, rng, coarsest)
-            found += (slices.half(), sizes)
-        return found
+            found += [slices.half(), sizes]
+        return tuple(found)
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         while True:

@@ -3,12 +3,37 @@
 import contextlib
 import os
 import platform
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import distributed
 
 
-def join(device="cpu"):
+def check_device(device: str | torch.device) -> torch.device:
+    """The device, on which something was computed to see that it is there; ValueError in one line if it is not.
+
+    Examples
+    --------
+    >>> check_device("cpu")
+    device(type='cpu')
+    >>> check_device("gpu")
+    Traceback (most recent call last):
+    ValueError: device: found 'gpu', expected a device that this machine has: cpu...
+    """
+    try:
+        found = torch.device(device)
+        torch.ones(1, device=found).sum().item()
+    except Exception:                   # each kind of device fails in its own way
+        here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count())),
+                *["mps"] * torch.backends.mps.is_available()]
+        raise ValueError(f"device: found {str(device)!r}, expected a device that this machine has: "
+                         f"{', '.join(here)}") from None
+    return found
+
+
+def join(device: str | torch.device = "cpu") -> tuple[int, int, torch.device]:
     """Join the other processes, if ``torchrun`` started this one.
 
     Parameters
@@ -24,22 +49,29 @@ def join(device="cpu"):
         Number of processes.
     device : torch.device
 
+    Raises
+    ------
+    ValueError
+        For a device that this machine does not have.
+
     Examples
     --------
     >>> join()
     (0, 1, device(type='cpu'))
     """
-    rank, ranks, device = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)), torch.device(device)
+    rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if ranks > 1 and str(device).startswith("cuda"):
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    device = check_device(device)
     if ranks > 1:
         if device.type == "cuda":
-            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
             torch.cuda.set_device(device)
         if not distributed.is_initialized():
             distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return rank, ranks, device
 
 
-def leave():
+def leave() -> None:
     """Wait for the others and part.
 
     Examples
@@ -52,7 +84,8 @@ def leave():
         distributed.destroy_process_group()
 
 
-def in_parallel(function, calls, count=1, scheduler=None):
+def in_parallel(function: Callable[..., Any], calls: Sequence[tuple], count: int = 1, scheduler: str | None = None
+                ) -> Iterator[Any]:
     """Call a function many times at once: processes of this machine, or the workers of a Dask cluster.
 
     Parameters
@@ -97,7 +130,7 @@ def in_parallel(function, calls, count=1, scheduler=None):
         yield from work(joblib.delayed(function)(*call) for call in calls)
 
 
-def hardware(device="cpu"):
+def hardware(device: str | torch.device = "cpu") -> str:
     """One line that names the machine's processor, for cards and result files.
 
     Examples
@@ -108,7 +141,8 @@ def hardware(device="cpu"):
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     name = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        lines = [line for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    cpus = Path("/proc/cpuinfo")
+    if cpus.exists():
+        lines = [line for line in cpus.read_text().splitlines() if line.startswith("model name")]
         name = lines[0].split(":")[1].strip() if lines else name
     return f"{name}, {torch.get_num_threads()} threads"

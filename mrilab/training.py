@@ -6,24 +6,30 @@ goes on as if nothing had happened, and several processes do together what one w
 
 import contextlib
 import datetime
-import json
+import hashlib
 import math
+import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from reprlib import repr as shortened
+from typing import Annotated, Any, cast
 
 import torch
+from pydantic import Field
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from .augmentation import batches, ends_of
+from .augmentation import VoxelSizes, batches, ends_of, header, magnitude
 from .datasets import locate, sha256
-from .diffusion import denoising_loss, to_channels
+from .diffusion import Prior, denoising_loss, to_channels
 from .metrics import percentile
-from .priors import load_prior, new_prior, save_prior, whole_file
+from .priors import Network, Positive, checked, load_prior, new_prior, read_card, save_prior, whole_file
 from .processes import hardware, join, leave
 from .simulate import smooth_phase
+from .volumes import Volume
 
 REPORT = 50                         # steps between looks at the loss
 LOG_SIGMA = (-2.2, 1.3)             # mean and standard deviation of the log of most training noise levels
@@ -31,7 +37,7 @@ HIGH_SIGMA = (1.0, 30.0)            # range of the others, a twentieth: there a 
 VALIDATION_SIGMA = (0.05, 0.1, 0.2)
 
 
-def noise_levels(count, generator):
+def noise_levels(count: int, generator: torch.Generator) -> torch.Tensor:
     """Noise levels of a training batch: log-normal (Karras et al. 2022, Table 1), a twentieth of them high.
 
     Examples
@@ -47,7 +53,10 @@ def noise_levels(count, generator):
     return torch.where(torch.rand(count, generator=generator, device=device) < 0.05, large, usual).exp()
 
 
-def average(averaged, current, count):
+Tensors = list[torch.Tensor] | tuple[torch.Tensor, ...]
+
+
+def average(averaged: Tensors, current: Tensors, count: torch.Tensor | int) -> None:
     """Exponential moving average whose memory grows to 1000 steps, so that a short run forgets its start.
 
     Parameters
@@ -71,9 +80,36 @@ def average(averaged, current, count):
     get_ema_multi_avg_fn(decay)(averaged, current, count)
 
 
-def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 32, 64, 128, 128), conditioned=False,
-          learning_rate=1e-3, seed=0, initial=None, device="cpu", workers=0, accumulate=1, validation=None,
-          interval=500, people=(), progress=True, callback=None, network="unet"):
+Natural = Annotated[int, Field(strict=True, ge=1)]
+
+
+class Settings(Network):
+    """What makes a run what it is: a checkpoint goes on with the same ones only, and the card records them.
+
+    Examples
+    --------
+    >>> network = dict(voxel_sizes=(1, 4), widths=(8, 8), conditioned=False)
+    >>> checked(Settings, dict(network, steps=0, batch=8, patch=64, learning_rate=1e-3, seed=0, data_sha256=()))
+    Traceback (most recent call last):
+    ValueError: steps: found 0, expected greater than or equal to 1
+    """
+
+    odds: tuple[tuple[float, float], ...] | None = None
+    steps: Natural
+    batch: Natural
+    patch: Natural
+    learning_rate: Positive
+    seed: int
+    initial: str | None = None              # SHA-256 of the weights to start from
+    data_sha256: tuple[str, ...]            # of each volume
+
+
+def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: str | Path, steps: int = 8000,
+          batch: int = 8, patch: int = 64, widths: Sequence[int] = (32, 32, 64, 128, 128), conditioned: bool = False,
+          learning_rate: float = 1e-3, seed: int = 0, initial: str | Path | None = None,
+          device: str | torch.device = "cpu", workers: int = 0, accumulate: int = 1, validation: Volume | None = None,
+          interval: int = 500, people: Sequence[str] = (), progress: bool = True,
+          callback: Callable[[int, Prior], Any] | None = None, network: str = "unet") -> Path:
     """Train a prior on slices of ``volumes`` and write it to ``out``.
 
     Adam with a warm-up and a cosine to zero, gradient norm clipped to 1, an exponential moving average of the
@@ -82,14 +118,14 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
     Parameters
     ----------
     volumes : list
-        Magnitude volumes of the training people: :class:`~mrilab.volumes.Volume`, paths or shipped names.
-        Files are read when their turn comes.
+        Volumes of the training people: :class:`~mrilab.volumes.Volume`, paths or shipped names. Complex ones count
+        as their magnitudes. Files are read when their turn comes; their SHA-256 is taken at the start.
     voxel_sizes : tuple or dict
         ``(low, high)`` in mm: ``(1, 1)`` for a fixed-resolution prior, ``(1, 4)`` for a diverse one. Or the sizes
         and their odds: ``{1: 2, 3: 1}`` is 1 mm twice as often as 3 mm.
     out : str or Path
         ``.safetensors`` file; the card goes beside it as ``.json``. While training, ``.checkpoint`` beside
-        it holds the state: the same call goes on where it was stopped.
+        it holds the state: the same call, with the same data, goes on where it was stopped, on another device too.
     steps, batch, patch, widths, conditioned, learning_rate, seed
         Training budget and network. ``batch`` counts the slices of a step over all processes.
     initial : str or Path, optional
@@ -104,7 +140,7 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
     interval : int
         Steps between checkpoints, and between validations.
     people : sequence of str
-        Names of the training people, for the card.
+        Names of the training people, for the card. Without them, each volume's ``info["person"]``, or its file's name.
     callback : callable, optional
         Called with the number of steps done and the averaged prior, every ``interval`` steps.
     network : str
@@ -121,8 +157,9 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
     FileExistsError
         If ``out`` is there already: a trained prior is not overwritten.
     ValueError
-        For no volumes, or one smaller than a patch; a batch that cannot be shared; a checkpoint of another run;
-        an unknown network, or an operator for several voxel sizes.
+        For no volumes, or one smaller than a patch or coarser than the asked voxel sizes; a batch that cannot be
+        shared; a checkpoint of another run or of other data; an unknown network, or an operator for several voxel
+        sizes; a device that is not there; an ``out`` of another kind.
     FloatingPointError
         If the loss stops being finite; the last good checkpoint stays.
     OSError
@@ -138,120 +175,196 @@ def train(volumes, voxel_sizes, out, steps=8000, batch=8, patch=64, widths=(32, 
     >>> load_prior(path).voxel_sizes
     (6.0, 6.0)
     """
-    out = Path(out)
-    if out.with_suffix(".json").exists():
-        raise FileExistsError(f"{out}: there already; delete it and its card to train it anew")
+    out = _free(Path(out))
     rank, ranks, device = join(device)
+    for name, value in dict(accumulate=accumulate, interval=interval).items():
+        if value < 1:
+            raise ValueError(f"{name}: found {value}, expected 1 or more")
     if batch % (ranks * accumulate):
         raise ValueError(f"batch: found {batch}, expected a multiple of {ranks} processes times {accumulate} parts")
-    if not 0 < steps < math.inf:
-        raise ValueError(f"steps: found {steps}, expected a positive number")
-    torch.manual_seed(seed)
-    ends = ends_of(voxel_sizes)
-    odds = [[float(n) for n in item] for item in voxel_sizes.items()] if isinstance(voxel_sizes, dict) else None
-    prior = new_prior(network, ends, widths, conditioned)
-    settings = dict(network=network, voxel_sizes=list(ends), odds=odds, conditioned=prior.conditioned,
-                    widths=list(widths), steps=steps, batch=batch, patch=patch, learning_rate=learning_rate, seed=seed,
-                    initial=initial and sha256(locate(initial, "prior")))
-    before = 0                          # steps behind the weights to start from
-    if initial:
-        source = load_prior(initial)
-        found, expected = ((p.net.widths, p.conditioned, f"{type(p.net).__name__} in {p.dims}D")
-                           for p in (source, prior))
-        if found != expected:
-            raise ValueError(f"initial: found a prior with widths {found[0]}, conditioned {found[1]}, a {found[2]}, "
-                             f"expected {expected[0]}, {expected[1]}, a {expected[2]}")
-        card = json.loads(locate(initial, "prior").with_suffix(".json").read_text())
-        before = card["steps"] + card.get("steps_before", 0)
-        prior.net.load_state_dict(source.net.state_dict())
-    prior = prior.to(device, memory_format=prior.memory_format).train()
-    ema = AveragedModel(prior, multi_avg_fn=average)
-    optimizer = torch.optim.Adam(prior.parameters(), learning_rate, betas=(0.9, 0.99))
-    warm_up = min(200, steps // 10 + 1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: min(1, (s + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * s / steps)))
-    parts = dict(prior=prior, ema=ema, optimizer=optimizer, schedule=schedule)
-    begin, seconds, history = 0, 0.0, []
-    losses = torch.zeros(steps, device=device)
-    checkpoint = out.with_suffix(".checkpoint")
-    if checkpoint.exists():
-        state = _load_checkpoint(checkpoint, settings, device)
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        begin, seconds, history = state["step"], state["seconds"], state["history"]
-        losses[:begin] = state["losses"].to(device)
-
-    model = prior
-    if ranks > 1:
-        model = DistributedDataParallel(prior)
-        model.sigma_data = prior.sigma_data         # denoising_loss asks for it
-    stream = batches(volumes, voxel_sizes, batch, patch, seed, begin, rank, ranks, workers, device, prior.dims)
-    check = validation_slices(validation, dims=prior.dims) if validation is not None else []
-
-    start = time.perf_counter() - seconds
-    quiet = {} if progress and not rank else {"disable": True}      # else TQDM_DISABLE decides
-    bar = tqdm(range(begin, steps), initial=begin, total=steps, desc=out.stem, mininterval=2, **quiet)
+    settings = checked(Settings, dict(
+        network=network, voxel_sizes=ends_of(voxel_sizes), widths=tuple(widths), steps=steps, batch=batch, patch=patch,
+        odds=tuple(voxel_sizes.items()) if isinstance(voxel_sizes, dict) else None, learning_rate=learning_rate,
+        conditioned=conditioned or network == "operator", seed=seed, data_sha256=tuple(map(_digest, volumes)),
+        initial=sha256(locate(initial, "prior")) if initial else None))
+    run = _Run(settings, initial, out.with_suffix(".checkpoint"), device, rank, ranks)
+    check = validation_slices(validation, dims=run.prior.dims) if validation is not None else []
+    headers = [header(volume, i) for i, volume in enumerate(volumes)]
+    run.resume()
+    stream = batches(volumes, voxel_sizes, batch, patch, seed, run.done, rank, ranks, workers, device, run.prior.dims)
+    quiet: dict = {} if progress and not rank else {"disable": True}        # else TQDM_DISABLE decides
+    bar = tqdm(range(run.done, steps), initial=run.done, total=steps, desc=out.stem, mininterval=2, **quiet)
     bar.set_postfix_str("making the first heads")
-    seen = begin
-    for step, (clean, voxel_size) in zip(bar, stream):
-        generator = torch.Generator(device).manual_seed(seed * 1_000_003 + step)
-        sigma = noise_levels(batch, generator)[rank::ranks]
-        noise = torch.randn(batch, *clean.shape[1:], generator=generator, device=device)[rank::ranks]
-        optimizer.zero_grad()
-        pieces = list(zip(*(t.chunk(accumulate) for t in (clean, sigma, noise, voxel_size))))
-        for piece in pieces:
-            # gradients are exchanged once a step, with the last piece
-            wait = model.no_sync() if ranks > 1 and piece is not pieces[-1] else contextlib.nullcontext()
-            with wait:
-                loss = denoising_loss(model, *piece).mean() / accumulate
-                loss.backward()
-            losses[step] += loss.detach()
-        torch.nn.utils.clip_grad_norm_(prior.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        ema.update_parameters(prior)
-
-        done = step + 1
-        if done % REPORT and done % interval and done < steps:
+    for _, (clean, voxel_size) in zip(bar, stream):
+        run.step(clean, voxel_size, accumulate)
+        due = run.done % interval == 0 or run.done == steps
+        if not due and run.done % REPORT:
             continue
-        if ranks > 1:
-            distributed.all_reduce(losses[seen:done])
-            losses[seen:done] /= ranks
-        bad = (~torch.isfinite(losses[seen:done])).nonzero()
-        if len(bad):
-            raise FloatingPointError(
-                f"training: loss is {losses[seen + bad[0, 0]].item()} at step {seen + bad[0, 0].item()}; the last good "
-                f"state, if any, is {checkpoint}; try a smaller learning_rate")
-        seen = done
-        status = f"loss {losses[max(0, done - 100) : done].mean().item():.4f}"
-        if not rank and (done % interval == 0 or done == steps):
+        status = f"loss {run.mean_loss():.4f}"
+        if due and not rank:
             if check:
-                history.append(dict(step=done, loss=validate(ema.module, check)))
+                run.history.append(dict(step=run.done, loss=validate(run.averaged, check)))
             if callback:
-                callback(done, ema.module)
-            if done < steps:
-                state = {name: part.state_dict() for name, part in parts.items()}
-                _save_checkpoint(checkpoint, dict(state, settings=settings, step=done, losses=losses[:done].cpu(),
-                                                  history=history, seconds=time.perf_counter() - start))
-        if history:
-            status += f", validation {one_line(history[-1]['loss'])}"
+                callback(run.done, run.averaged)
+            if run.done < steps:
+                run.keep()
+        if run.history:
+            status += f", validation {one_line(run.history[-1]['loss'])}"
         bar.set_postfix_str(status)
 
-    seconds = time.perf_counter() - start
+    record = run.record()
     leave()
     if not rank:
-        curve = [round(piece.mean().item(), 5) for piece in losses.split(REPORT)]
-        save_prior(out, ema.module, dict(
-            settings, steps_before=before, sigma_data=prior.sigma_data,
-            parameters=sum(p.numel() for p in prior.net.parameters()), people=list(people), seconds=round(seconds),
-            images_per_second=round(batch * steps / seconds, 1), hardware=hardware(device), processes=ranks,
-            torch=torch.__version__, date=datetime.date.today().isoformat(), losses=dict(every=REPORT, mean=curve),
-            validation=history))
-        checkpoint.unlink(missing_ok=True)
+        save_prior(out, run.averaged, record | dict(
+            volumes=[Path(name).name for name, *_ in headers],
+            people=list(map(str, people)) or list(dict.fromkeys(_person(name, info) for name, *_, info in headers))))
+        run.checkpoint.unlink(missing_ok=True)
     return out
 
 
-def validation_slices(volume, slices=4, dims=2):
+def _free(out: Path) -> Path:
+    """A place where a prior can be written, found out before the work and not after it."""
+    if out.suffix != ".safetensors":
+        raise ValueError(f"out: found {str(out)!r}, expected a name that ends in .safetensors")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"{out.parent}: no such folder; it is where {out.name} should go")
+    if out.with_suffix(".json").exists() or (out.exists() and not out.with_suffix(".checkpoint").exists()):
+        raise FileExistsError(f"{out}: there already; delete it and its card to train it anew")
+    try:
+        tempfile.TemporaryFile(dir=out.parent).close()
+    except OSError as error:
+        raise OSError(f"out: found a folder that cannot be written to, {out.parent} ({error.strerror})") from None
+    return out
+
+
+def _digest(volume: Volume | str | Path) -> str:
+    """SHA-256 of a volume's file, or of the array and voxel size of one in memory."""
+    if not isinstance(volume, Volume):
+        return sha256(locate(volume, "volume"))
+    array = volume.data.contiguous().numpy(force=True)
+    digest = hashlib.sha256(f"{array.dtype} {array.shape} {volume.voxel_size}".encode())
+    digest.update(array.data)
+    return digest.hexdigest()
+
+
+def _person(name: str, info: Mapping[str, Any]) -> str:
+    """Whose volume it is: as its info says, or its file's name without the endings."""
+    return str(info.get("person") or Path(name).name.split(".")[0])
+
+
+class _Run:
+    """A run's settings and place among the processes, and the state that its checkpoint keeps."""
+
+    def __init__(self, settings: Settings, initial: str | Path | None, checkpoint: Path, device: torch.device,
+                 rank: int, ranks: int) -> None:
+        self.settings, self.checkpoint, self.device, self.rank, self.ranks = settings, checkpoint, device, rank, ranks
+        torch.manual_seed(settings.seed)
+        prior = new_prior(settings.network, settings.voxel_sizes, settings.widths, settings.conditioned)
+        self.before = self._begin_with(initial, prior) if initial else 0
+        self.prior: Prior = prior.to(device, memory_format=prior.memory_format).train()     # type: ignore[call-overload]
+        self.ema = AveragedModel(self.prior, multi_avg_fn=average)
+        self.averaged = cast(Prior, self.ema.module)
+        self.optimizer = torch.optim.Adam(self.prior.parameters(), settings.learning_rate, betas=(0.9, 0.99))
+        steps, warm_up = settings.steps, min(200, settings.steps // 10 + 1)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda s: min(1, (s + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * s / steps)))
+        self.done, self.seen = 0, 0                             # steps, and those whose loss was looked at
+        self.history: list[dict[str, Any]] = []
+        self.losses = torch.zeros(steps, device=device)
+
+    def _begin_with(self, initial: str | Path, prior: Prior) -> int:
+        """Take the weights of another prior of the same network; returns the steps behind them."""
+        card = read_card(initial)
+        found, expected = (f"{n.network} of widths {list(n.widths)}, conditioned {n.conditioned}"
+                           for n in (card, self.settings))
+        if found != expected:
+            raise ValueError(f"initial: found a {found}, expected a {expected}")
+        prior.net.load_state_dict(load_prior(initial).net.state_dict())
+        return card.steps + card.steps_before
+
+    def _parts(self) -> dict[str, Any]:
+        return dict(prior=self.prior, ema=self.ema, optimizer=self.optimizer, schedule=self.schedule)
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, if there is one, whatever device it was written on; it must be of this run."""
+        self.start = time.perf_counter()
+        if self.checkpoint.exists():
+            try:
+                state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+                found = state["settings"]
+            except Exception as error:
+                raise ValueError(f"{self.checkpoint}: not a checkpoint, or damaged: {error!r}; delete it to start "
+                                 "anew") from None
+            for name, value in self.settings.model_dump(mode="json").items():
+                if found.get(name) != value:
+                    raise ValueError(
+                        f"{self.checkpoint}: found a run with {name} {shortened(found.get(name))}, expected "
+                        f"{shortened(value)}; finish it as it was begun, or delete it to start anew")
+            for name, part in self._parts().items():
+                part.load_state_dict(state[name])
+            self.done = self.seen = state["step"]
+            self.start -= state["seconds"]
+            self.history = state["history"]
+            self.losses[:self.done] = state["losses"].to(self.device)
+        self.shared = DistributedDataParallel(self.prior) if self.ranks > 1 else None
+        if self.shared:
+            self.shared.sigma_data = self.prior.sigma_data      # denoising_loss asks for it
+
+    def keep(self) -> None:
+        """Write the checkpoint, whole or not at all."""
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        with whole_file(self.checkpoint) as temporary:
+            torch.save(dict(state, settings=self.settings.model_dump(mode="json"), step=self.done,
+                            losses=self.losses[:self.done].cpu(), history=self.history,
+                            seconds=time.perf_counter() - self.start), temporary)
+
+    def step(self, clean: torch.Tensor, voxel_size: torch.Tensor, accumulate: int) -> None:
+        """One step on this process's share of a batch, which goes through the network in ``accumulate`` parts."""
+        seed, batch, mine = self.settings.seed, self.settings.batch, slice(self.rank, None, self.ranks)
+        generator = torch.Generator(self.device).manual_seed(seed * 1_000_003 + self.done)
+        sigma = noise_levels(batch, generator)[mine]
+        noise = torch.randn(batch, *clean.shape[1:], generator=generator, device=self.device)[mine]
+        self.optimizer.zero_grad()
+        model = cast(Prior, self.shared or self.prior)
+        pieces = list(zip(*(t.chunk(accumulate) for t in (clean, sigma, noise, voxel_size))))
+        for piece in pieces:
+            # gradients are exchanged once a step, with the last piece
+            wait = self.shared.no_sync() if self.shared and piece is not pieces[-1] else contextlib.nullcontext()
+            with wait:
+                loss = denoising_loss(model, *piece).mean() / accumulate
+                loss.backward()
+            self.losses[self.done] += loss.detach()
+        torch.nn.utils.clip_grad_norm_(self.prior.parameters(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        self.ema.update_parameters(self.prior)
+        self.done += 1
+
+    def mean_loss(self) -> float:
+        """Mean loss of the last 100 steps, over all processes. Waits for the device; refuses what is not finite."""
+        new = self.losses[self.seen:self.done]
+        if self.ranks > 1:
+            distributed.all_reduce(new)
+            new /= self.ranks
+        bad = (~torch.isfinite(new)).nonzero()
+        if len(bad):
+            raise FloatingPointError(
+                f"training: loss is {new[bad[0, 0]].item()} at step {self.seen + bad[0, 0].item()}; the last good "
+                f"state, if any, is {self.checkpoint}; try a smaller learning_rate")
+        self.seen = self.done
+        return self.losses[max(0, self.done - 100):self.done].mean().item()
+
+    def record(self) -> dict[str, Any]:
+        """What the card says of the run."""
+        seconds, steps = time.perf_counter() - self.start, self.settings.steps
+        return self.settings.model_dump(mode="json") | dict(
+            steps_before=self.before, parameters=sum(p.numel() for p in self.prior.net.parameters()),
+            seconds=round(seconds), images_per_second=round(self.settings.batch * steps / seconds, 1),
+            hardware=hardware(self.device), processes=self.ranks, torch=torch.__version__, validation=self.history,
+            losses=dict(every=REPORT, mean=[round(p.mean().item(), 5) for p in self.losses.split(REPORT)]),
+            date=datetime.date.today().isoformat())
+
+def validation_slices(volume: Volume, slices: int = 4, dims: int = 2) -> list[tuple[int, torch.Tensor, torch.Tensor]]:
     """Slices of a volume at 1, 2 and 3 times its voxel size, ``slices`` of each plane, with a smooth phase.
 
     With ``dims=3``, the whole volume instead of slices.
@@ -273,7 +386,7 @@ def validation_slices(volume, slices=4, dims=2):
     """
     groups = []
     for multiple in (1, 2, 3):
-        small = volume.resample(tuple(multiple * d for d in volume.voxel_size))
+        small = magnitude(volume).resample(tuple(multiple * d for d in volume.voxel_size))
         image = small.data / percentile(small.data, 0.99)
         image = image * torch.exp(1j * smooth_phase(image.shape, torch.Generator().manual_seed(0)))
         if dims == 3:
@@ -288,7 +401,7 @@ def validation_slices(volume, slices=4, dims=2):
 
 
 @torch.no_grad()
-def validate(prior, groups):
+def validate(prior: Prior, groups: list[tuple[int, torch.Tensor, torch.Tensor]]) -> dict[str, float]:
     """Denoising loss on :func:`validation_slices`: a dict by multiple of the voxel size and noise level.
 
     Examples
@@ -312,7 +425,7 @@ def validate(prior, groups):
     return table
 
 
-def one_line(table):
+def one_line(table: Mapping[str, float]) -> str:
     """What :func:`validate` returned, for a progress bar: by voxel size, and noise levels in rising order.
 
     Examples
@@ -327,23 +440,3 @@ def one_line(table):
             words.append(multiple)
         words.append(f"{loss:.2f}".removeprefix("0"))
     return " ".join(words)
-
-
-def _save_checkpoint(path, state):
-    """Write the state of a run, whole or not at all."""
-    with whole_file(path) as temporary:
-        torch.save(state, temporary)
-
-
-def _load_checkpoint(path, settings, device):
-    """Read the state of a run, which must have been started with the same settings."""
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-        found = state["settings"]
-    except Exception as error:
-        raise ValueError(f"{path}: not a checkpoint, or damaged: {error!r}; delete it to start anew") from None
-    for name, value in settings.items():
-        if found.get(name) != value:
-            raise ValueError(f"{path}: found a run with {name} {found.get(name)}, expected {value}; finish it with "
-                             "its own settings, or delete it to start anew")
-    return state

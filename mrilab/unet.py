@@ -5,13 +5,14 @@ trained on patches and used on whole slices. Residual blocks that start as the i
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 from torch.nn.functional import interpolate, pad, silu
 
 
-def _convolution(dims):
+def _convolution(dims: int) -> type[nn.Conv2d | nn.Conv3d]:
     """The convolution layer of slices (``dims`` 2) or volumes (3)."""
     return nn.Conv2d if dims == 2 else nn.Conv3d
 
@@ -19,7 +20,7 @@ def _convolution(dims):
 class _Block(nn.Module):
     """Residual block of two convolutions over 3 pixels, scaled and shifted by the noise level's embedding."""
 
-    def __init__(self, channels, out_channels, embedding, dims=2):
+    def __init__(self, channels: int, out_channels: int, embedding: int, dims: int = 2) -> None:
         super().__init__()
         conv = _convolution(dims)
         self.conv1 = conv(channels, out_channels, 3, padding=1)
@@ -30,7 +31,7 @@ class _Block(nn.Module):
         nn.init.zeros_(self.modulate.weight)
         nn.init.zeros_(self.modulate.bias)
 
-    def forward(self, x, embedding):
+    def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
         embedding = self.modulate(embedding)
         scale, shift = embedding.reshape(*embedding.shape, *[1] * (x.ndim - 2)).chunk(2, dim=1)
         h = self.conv1(silu(x))
@@ -62,7 +63,10 @@ class UNet(nn.Module):
     torch.Size([3, 2, 17, 30])
     """
 
-    def __init__(self, widths=(32, 32, 64, 128, 128), conditions=1, channels=2, dims=2):
+    frequencies: torch.Tensor
+
+    def __init__(self, widths: Sequence[int] = (32, 32, 64, 128, 128), conditions: int = 1, channels: int = 2,
+                 dims: int = 2) -> None:
         super().__init__()
         conv = _convolution(dims)
         self.widths = tuple(widths)
@@ -78,14 +82,14 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(_Block(w, w, embedding, dims) for w in widths)
         self.last = conv(widths[0], channels, 3, padding=1)
         nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        nn.init.zeros_(self.last.bias)          # type: ignore[arg-type]
 
-    def encode(self, condition):
+    def encode(self, condition: torch.Tensor) -> torch.Tensor:
         """The conditions ``(slices, conditions)`` as the embedding that modulates every block."""
         angles = math.pi * (condition[:, :, None] * self.frequencies).flatten(1)
         return self.embed(torch.cat([angles.sin(), angles.cos()], dim=1))
 
-    def forward(self, x, condition):
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         shape, multiple = x.shape[2:], 2 ** len(self.shrink)
         x = pad(x, [n for size in reversed(shape) for n in (0, -size % multiple)])
         embedding = self.encode(condition)

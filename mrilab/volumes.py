@@ -7,6 +7,7 @@ Axes are ``(z, y, x)`` with x the readout; a voxel size is ``(dz, dy, dx)`` in m
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -229,25 +230,26 @@ def load_volume(name_or_path: str | Path, phase: str | Path | None = None) -> Vo
     (1.0, 1.0, 1.3)
     """
     path, entry = locate(name_or_path, "volume"), entry_of(name_or_path)
-    if entry is not None and entry.kind == "reference":
+    if entry is not None and entry.box:
         data, voxel_size, info = read_reference(entry, path)
         return Volume(torch.from_numpy(data), voxel_size, info)
     with files.named(path):
         return Volume(*files.read_image(path, phase))
 
 
-def volume_shape(name_or_path: str | Path) -> tuple[int, ...]:
-    """Matrix of a volume file or a shipped volume, read from its header alone.
+def volume_header(name_or_path: str | Path) -> tuple[tuple[int, ...], tuple[float, ...], dict[str, Any]]:
+    """Matrix, voxel size and info of a volume file or a shipped volume, from its header alone.
 
     Examples
     --------
-    >>> volume_shape("qtim_MRHead")
-    (96, 240, 120)
+    >>> shape, voxel_size, info = volume_header("qtim_MRHead")
+    >>> shape, voxel_size, info["person"]
+    ((96, 240, 120), (1.0, 1.0, 1.3), 'MRHead')
     """
     entry = entry_of(name_or_path)
-    if entry is not None and entry.kind == "reference":
-        return tuple(entry.shape)
-    return files.image_shape(locate(name_or_path, "volume"))
+    if entry is not None and entry.box:
+        return tuple(entry.shape), tuple(entry.voxel_size), {"person": entry.person, "licence": entry.licence}
+    return files.image_header(locate(name_or_path, "volume"))
 
 
 def save_volume(path: str | Path, volume: Volume) -> None:

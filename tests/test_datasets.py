@@ -18,7 +18,7 @@ import torch
 
 from mrilab import datasets
 from mrilab.references import upright
-from mrilab.volumes import load_volume, volume_shape
+from mrilab.volumes import load_volume, volume_header
 
 
 def test_splits_are_by_person():
@@ -57,7 +57,7 @@ def test_a_head_by_reference_says_what_one_must_know(d):
 def test_a_head_by_reference_is_upright_and_cut(d):
     assert fetched(d.name).stat().st_size == d.bytes
     volume = load_volume(d.name)
-    assert tuple(volume.data.shape) == tuple(d.shape) == volume_shape(d.name)
+    assert tuple(volume.data.shape) == tuple(d.shape) == volume_header(d.name)[0]
     assert volume.voxel_size == tuple(d.voxel_size) and volume.info["person"] == d.person
     mean = [volume.data.mean([a for a in range(3) if a != axis]) for axis in range(3)]
     assert max(m[i] / m.max() for m in mean for i in (0, -1)) < 0.12      # fades out
