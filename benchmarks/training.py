@@ -66,7 +66,7 @@ print(f"{hardware(device)}; batch {options.batch}, widths {options.widths}, {par
       f"{per_image / 1e9:.2f} Gflop an image")
 print(f"bfloat16 chosen by default: {diffusion.bf16(device)}")
 for name, choice in (("float32", False), ("bfloat16", True)):
-    diffusion.bf16 = lambda device, choice=choice: choice
+    diffusion.bf16 = lambda _, choice=choice: choice
     found = rate()
     used = found * per_image / 1e12
     share = f", {100 * used / options.peak:.1f} % of the peak" if options.peak else ""

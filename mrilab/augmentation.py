@@ -10,7 +10,6 @@ nor an interruption changes what a step sees.
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -212,17 +211,21 @@ def cut_patch(image: torch.Tensor, voxel_size: Sequence[float], patch: int, rng:
     return whole, [d for a, d in enumerate(voxel_size) if a != axis]
 
 
-def header(volume: Volume | str | Path, number: int) -> tuple[str, tuple[int, ...], tuple[float, ...], dict[str, Any]]:
-    """Name, matrix, voxel size and info of a training volume, which has only a number if it is in memory.
+def header(volume: Volume | str | Path, number: int) -> tuple[str, tuple[int, ...], tuple[float, ...], str]:
+    """Name, matrix, voxel size and person of a training volume, without reading its data.
+
+    A volume in memory has its place in the list for a name. A person who is not named is called after the file.
 
     Examples
     --------
-    >>> header(Volume(torch.ones(24, 24, 20), (1, 1, 2)), 3)
-    ('volumes[3]', (24, 24, 20), (1.0, 1.0, 2.0), {})
+    >>> header(Volume(torch.ones(24, 24, 20), (1, 1, 2), {"person": "a"}), 3)
+    ('volumes[3]', (24, 24, 20), (1.0, 1.0, 2.0), 'a')
     """
     if isinstance(volume, Volume):
-        return f"volumes[{number}]", tuple(volume.data.shape), volume.voxel_size, volume.info
-    return str(volume), *volume_header(volume)
+        name, shape, voxel_size, info = f"volumes[{number}]", tuple(volume.data.shape), volume.voxel_size, volume.info
+    else:
+        name, (shape, voxel_size, info) = str(volume), volume_header(volume)
+    return name, shape, voxel_size, str(info.get("person") or Path(name).name.split(".")[0])
 
 
 class Heads(torch.utils.data.Dataset):

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from reprlib import repr as shortened
@@ -10,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
+from pydantic_core import from_json
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -25,7 +25,6 @@ LARGEST_NETWORK = 2**26                             # weights in the kernels of 
 
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=0)]
-Width = Annotated[int, Field(strict=True, ge=1, le=1024)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -43,23 +42,21 @@ class Network(BaseModel):
 
     network: Literal["unet", "unet3d", "operator"] = "unet"
     voxel_sizes: tuple[Positive, Positive]
-    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)]
+    widths: Annotated[tuple[Annotated[int, Field(strict=True, ge=1, le=1024)], ...], Field(min_length=1, max_length=8)]
     conditioned: StrictBool
     sigma_data: Positive = 0.3
 
     @model_validator(mode="after")
     def _agree(self) -> "Network":
         """What no field can tell alone."""
-        low, high = self.voxel_sizes
-        if low > high:
-            raise ValueError(f"voxel_sizes: found {low:g}, {high:g}, expected (smallest, largest) in mm")
-        if self.network == "operator" and (low < high or not self.conditioned or len(self.widths) < 2):
-            raise ValueError(f"network: found an operator with voxel_sizes {low:g}, {high:g}, conditioned "
-                             f"{self.conditioned}, {len(self.widths)} widths, expected one size twice, True, 2 or more")
+        (low, high), operator = self.voxel_sizes, self.network == "operator"
+        if low > high or (operator and low < high):
+            raise ValueError(f"voxel_sizes: found {low:g} and {high:g}, expected smallest and largest in mm; of an "
+                             "operator the same twice")
         weights = sum(4 * w**2 * (27 if self.network == "unet3d" else 9) for w in self.widths)
-        if weights > LARGEST_NETWORK:
-            raise ValueError(f"widths: found {list(self.widths)}, expected a smaller network: of these, the blocks' "
-                             f"kernels alone have {weights:.2g} weights, of at most {LARGEST_NETWORK:.2g}")
+        if weights > LARGEST_NETWORK or (operator and len(self.widths) < 2):
+            raise ValueError(f"widths: found {list(self.widths)}, with {weights:,} weights in the blocks' kernels, "
+                             f"expected at most {LARGEST_NETWORK:,}; of an operator two widths or more")
         return self
 
 
@@ -133,17 +130,9 @@ def read_card(name_or_path: str | Path) -> Card:
     try:
         if len(text) > LARGEST_CARD:
             raise ValueError(f"found more than {LARGEST_CARD} bytes")
-        return checked(Card, json.loads(text, parse_constant=_finite, parse_float=_finite))
-    except (ValueError, RecursionError, OverflowError) as error:
+        return checked(Card, from_json(text, allow_inf_nan=False))
+    except ValueError as error:
         raise ValueError(f"{card_path}: not the card of a prior: {error}") from None
-
-
-def _finite(text: str) -> float:
-    """A number of a JSON file, which may spell NaN and Infinity, or be too large."""
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"found the number {text}, expected finite ones")
-    return value
 
 
 def new_prior(network: str, voxel_sizes: tuple[float, float], widths: tuple[int, ...], conditioned: bool = False,
@@ -157,9 +146,7 @@ def new_prior(network: str, voxel_sizes: tuple[float, float], widths: tuple[int,
     """
     if network == "operator":
         return OperatorPrior(widths, voxel_sizes, sigma_data)
-    if network not in ("unet", "unet3d"):
-        raise ValueError(f"network: found {network!r}, expected unet, unet3d or operator")
-    dims = 2 if network == "unet" else 3
+    dims = {"unet": 2, "unet3d": 3}[network]
     return Prior(UNet(widths, 1 + dims if conditioned else 1, dims=dims), voxel_sizes, sigma_data, conditioned, dims)
 
 

@@ -7,6 +7,7 @@ goes on as if nothing had happened, and several processes do together what one w
 import contextlib
 import datetime
 import hashlib
+import itertools
 import math
 import tempfile
 import time
@@ -99,7 +100,7 @@ class Settings(Network):
     batch: Natural
     patch: Natural
     learning_rate: Positive
-    seed: int
+    seed: Annotated[int, Field(ge=0)]
     initial: str | None = None              # SHA-256 of the weights to start from
     data_sha256: tuple[str, ...]            # of each volume
 
@@ -189,9 +190,9 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
         initial=sha256(locate(initial, "prior")) if initial else None))
     run = _Run(settings, initial, out.with_suffix(".checkpoint"), device, rank, ranks)
     check = validation_slices(validation, dims=run.prior.dims) if validation is not None else []
-    headers = [header(volume, i) for i, volume in enumerate(volumes)]
     run.resume()
     stream = batches(volumes, voxel_sizes, batch, patch, seed, run.done, rank, ranks, workers, device, run.prior.dims)
+    names, _, _, persons = zip(*map(header, volumes, itertools.count()))
     quiet: dict = {} if progress and not rank else {"disable": True}        # else TQDM_DISABLE decides
     bar = tqdm(range(run.done, steps), initial=run.done, total=steps, desc=out.stem, mininterval=2, **quiet)
     bar.set_postfix_str("making the first heads")
@@ -215,9 +216,8 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
     record = run.record()
     leave()
     if not rank:
-        save_prior(out, run.averaged, record | dict(
-            volumes=[Path(name).name for name, *_ in headers],
-            people=list(map(str, people)) or list(dict.fromkeys(_person(name, info) for name, *_, info in headers))))
+        record |= dict(people=[str(p) for p in people or dict.fromkeys(persons)], volumes=[Path(n).name for n in names])
+        save_prior(out, run.averaged, record)
         run.checkpoint.unlink(missing_ok=True)
     return out
 
@@ -247,11 +247,6 @@ def _digest(volume: Volume | str | Path) -> str:
     return digest.hexdigest()
 
 
-def _person(name: str, info: Mapping[str, Any]) -> str:
-    """Whose volume it is: as its info says, or its file's name without the endings."""
-    return str(info.get("person") or Path(name).name.split(".")[0])
-
-
 class _Run:
     """A run's settings and place among the processes, and the state that its checkpoint keeps."""
 
@@ -268,6 +263,7 @@ class _Run:
         steps, warm_up = settings.steps, min(200, settings.steps // 10 + 1)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda s: min(1, (s + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * s / steps)))
+        self.parts = dict(prior=self.prior, ema=self.ema, optimizer=self.optimizer, schedule=self.schedule)
         self.done, self.seen = 0, 0                             # steps, and those whose loss was looked at
         self.history: list[dict[str, Any]] = []
         self.losses = torch.zeros(steps, device=device)
@@ -281,9 +277,6 @@ class _Run:
             raise ValueError(f"initial: found a {found}, expected a {expected}")
         prior.net.load_state_dict(load_prior(initial).net.state_dict())
         return card.steps + card.steps_before
-
-    def _parts(self) -> dict[str, Any]:
-        return dict(prior=self.prior, ema=self.ema, optimizer=self.optimizer, schedule=self.schedule)
 
     def resume(self) -> None:
         """Go on from the checkpoint, if there is one, whatever device it was written on; it must be of this run."""
@@ -300,7 +293,7 @@ class _Run:
                     raise ValueError(
                         f"{self.checkpoint}: found a run with {name} {shortened(found.get(name))}, expected "
                         f"{shortened(value)}; finish it as it was begun, or delete it to start anew")
-            for name, part in self._parts().items():
+            for name, part in self.parts.items():
                 part.load_state_dict(state[name])
             self.done = self.seen = state["step"]
             self.start -= state["seconds"]
@@ -308,11 +301,11 @@ class _Run:
             self.losses[:self.done] = state["losses"].to(self.device)
         self.shared = DistributedDataParallel(self.prior) if self.ranks > 1 else None
         if self.shared:
-            self.shared.sigma_data = self.prior.sigma_data      # denoising_loss asks for it
+            self.shared.sigma_data = self.prior.sigma_data      # type: ignore[assignment]  # denoising_loss asks for it
 
     def keep(self) -> None:
         """Write the checkpoint, whole or not at all."""
-        state = {name: part.state_dict() for name, part in self._parts().items()}
+        state = {name: part.state_dict() for name, part in self.parts.items()}
         with whole_file(self.checkpoint) as temporary:
             torch.save(dict(state, settings=self.settings.model_dump(mode="json"), step=self.done,
                             losses=self.losses[:self.done].cpu(), history=self.history,
@@ -363,6 +356,7 @@ class _Run:
             hardware=hardware(self.device), processes=self.ranks, torch=torch.__version__, validation=self.history,
             losses=dict(every=REPORT, mean=[round(p.mean().item(), 5) for p in self.losses.split(REPORT)]),
             date=datetime.date.today().isoformat())
+
 
 def validation_slices(volume: Volume, slices: int = 4, dims: int = 2) -> list[tuple[int, torch.Tensor, torch.Tensor]]:
     """Slices of a volume at 1, 2 and 3 times its voxel size, ``slices`` of each plane, with a smooth phase.
@@ -433,10 +427,5 @@ def one_line(table: Mapping[str, float]) -> str:
     >>> one_line({"1x, sigma 0.05": 0.143, "1x, sigma 0.2": 0.076, "3x, sigma 0.05": 0.357, "3x, sigma 0.2": 0.198})
     '1x .14 .08 3x .36 .20'
     """
-    words = []
-    for key, loss in table.items():
-        multiple = key.split(",")[0]
-        if multiple not in words:
-            words.append(multiple)
-        words.append(f"{loss:.2f}".removeprefix("0"))
-    return " ".join(words)
+    rows = itertools.groupby(table, lambda key: key.split(",")[0])
+    return " ".join(" ".join([multiple, *(f"{table[k]:.2f}".removeprefix("0") for k in row)]) for multiple, row in rows)

@@ -1,12 +1,9 @@
-import json
-
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from mrilab import datasets
 from mrilab.diffusion import Prior, denoising_loss, to_channels, to_complex
-from mrilab.priors import load_prior, save_prior
+from mrilab.priors import load_prior
 from mrilab.unet import UNet
 
 PRIORS = [d.name for d in datasets.list_datasets("prior")]
@@ -112,39 +109,3 @@ def test_conditioned_prior_takes_and_needs_the_voxel_size():
 def test_bad_arguments(slices, sigma, name):
     with pytest.raises(ValueError, match=f"^{name}: found"):
         Prior(UNet((4,)), (1, 1)).denoise(slices, sigma)
-
-
-@pytest.fixture
-def saved(tmp_path):
-    path = tmp_path / "small.safetensors"
-    card = dict(voxel_sizes=[1, 2], conditioned=False, sigma_data=0.3, widths=[4, 8])
-    save_prior(path, Prior(UNet((4, 8)), (1, 2)), card)
-    return path
-
-
-def test_save_and_load(saved):
-    assert load_prior(saved).voxel_sizes == (1, 2)
-    assert sorted(p.name for p in saved.parent.iterdir()) == ["small.json", "small.safetensors"]
-
-
-def test_bad_files_name_the_file(saved, tmp_path):
-    card_path = saved.with_suffix(".json")
-    card = json.loads(card_path.read_text())
-    with pytest.raises(FileNotFoundError, match="absent"):
-        load_prior(tmp_path / "absent.safetensors")
-
-    card_path.write_text(json.dumps(dict(card, widths=[4, 16])))
-    with pytest.raises(ValueError, match="small.safetensors: weights do not fit"):
-        load_prior(saved)
-    card_path.write_text("{")
-    with pytest.raises(ValueError, match="small.json: not the card"):
-        load_prior(saved)
-    card_path.write_text(json.dumps(card))
-
-    saved.write_bytes(saved.read_bytes()[:-1])
-    with pytest.raises(ValueError, match="SHA-256.*card says"):
-        load_prior(saved)
-    save_file({"other": torch.zeros(1)}, saved)
-    card_path.write_text(json.dumps(dict(card, sha256=datasets.sha256(saved))))
-    with pytest.raises(ValueError, match="weights do not fit"):
-        load_prior(saved)

@@ -16,9 +16,10 @@ from mrilab import training
 from mrilab.augmentation import batches
 from mrilab.diffusion import Prior
 from mrilab.priors import load_prior, new_prior, save_prior
+from mrilab.processes import check_device
 from mrilab.training import train, validate, validation_slices
 from mrilab.unet import UNet
-from mrilab.volumes import save_volume
+from mrilab.volumes import Volume, save_volume
 
 SMALL = dict(batch=4, patch=16, widths=(4, 8), progress=False)
 
@@ -226,6 +227,112 @@ def test_training_goes_on_from_another_prior(tmp_path):
         train([blobs()], (2, 2), tmp_path / "third.safetensors", initial=first, **dict(SMALL, widths=(4, 16)))
 
 
+def stopped(tmp_path, volume):
+    """A run that was stopped after 2 steps of 4, and the arguments with which to go on."""
+    def stop(step, prior):
+        if step == 4:
+            raise KeyboardInterrupt
+
+    args = dict(voxel_sizes=(2, 4), out=tmp_path / "p.safetensors", steps=6, interval=2, **SMALL)
+    with pytest.raises(KeyboardInterrupt):
+        train([volume], callback=stop, **args)
+    return args
+
+
+def test_training_goes_on_with_the_same_data_only(tmp_path):
+    args = stopped(tmp_path, blobs())
+    touched = blobs()
+    touched.data[3, 4, 5] += 1e-6
+    for other in ([touched], [Volume(blobs().data, (2, 2, 2.01))], [blobs(), blobs()], [blobs(seed=1)]):
+        with pytest.raises(ValueError, match="p.checkpoint: found a run with data_sha256 .*, expected .*; finish it"):
+            train(other, **args)
+    train([blobs()], **args)
+
+
+def test_training_goes_on_with_the_same_files_only(tmp_path):
+    path = tmp_path / "head.h5"
+    save_volume(path, blobs())
+    args = stopped(tmp_path, path)
+    save_volume(path, blobs(seed=1))
+    with pytest.raises(ValueError, match="found a run with data_sha256"):
+        train([path], **args)
+    save_volume(path, blobs())
+    moved = path.rename(tmp_path / "moved.h5")              # the same data under another name
+    train([moved], **args)
+
+
+def test_card_names_people_and_volumes(tmp_path):
+    """Its people are those of the call; else those of the volumes; else the names of the files."""
+    named = blobs()
+    named.info["person"] = "Ada"
+    save_volume(tmp_path / "head.of.h5", named)
+    save_volume(tmp_path / "nobody.nii.gz", blobs())
+    heads = [tmp_path / "head.of.h5", tmp_path / "nobody.nii.gz", blobs(), named]
+    train(heads, (2, 2), tmp_path / "p.safetensors", steps=1, **SMALL)
+    found = card(tmp_path / "p.json")
+    assert found["people"] == ["Ada", "nobody", "volumes[2]"]
+    assert found["volumes"] == ["head.of.h5", "nobody.nii.gz", "volumes[2]", "volumes[3]"]
+    assert found["data_sha256"][0] == training.sha256(heads[0]) and len(found["data_sha256"]) == 4
+    train(heads, (2, 2), tmp_path / "q.safetensors", steps=1, people=("B", "C"), **SMALL)
+    assert card(tmp_path / "q.json")["people"] == ["B", "C"]
+
+
+def test_complex_volumes_count_as_their_magnitudes(tmp_path):
+    turned = Volume(blobs().data * torch.tensor([1, 1j, -1, -1j]).repeat(6), (2, 2, 2))
+    paths = [train([v], (2, 4), tmp_path / f"{i}.safetensors", steps=3, validation=v, **SMALL)
+             for i, v in enumerate((blobs(), turned))]
+    assert same_weights(*paths) and card(paths[0])["validation"] == card(paths[1])["validation"]
+
+
+def test_data_too_coarse_for_what_is_asked(tmp_path):
+    out = tmp_path / "p.safetensors"
+    coarse, thick = Volume(blobs().data, (3, 3, 3)), Volume(blobs().data, (5, 2, 2))
+    with pytest.raises(ValueError, match=r"volumes\[1\]: found voxel size .*, expected two axes of 2 mm or finer"):
+        train([blobs(), coarse], (2, 2), out, **SMALL)
+    save_volume(tmp_path / "coarse.h5", coarse)
+    with pytest.raises(ValueError, match=r"coarse.h5: found voxel size"):
+        train([tmp_path / "coarse.h5"], (1, 2), out, **SMALL)
+    with pytest.raises(ValueError, match="voxel_sizes: found 2 mm as the smallest, expected 3 or more"):
+        train([coarse], (2, 4), out, **SMALL)
+    with pytest.raises(ValueError, match=r"volumes\[1\]: .* two axes of 2 mm"):
+        train([blobs(), coarse], {2: 1, 4: 1}, out, **SMALL)        # none of its slices would have the first size
+    with pytest.raises(ValueError, match=r"volumes\[0\]: .* three axes of 4 mm"):
+        train([thick], (2, 4), out, network="unet3d", **SMALL)
+    assert [p.name for p in tmp_path.iterdir()] == ["coarse.h5"]
+    train([thick, coarse], (2, 4), out, steps=1, **SMALL)
+
+
+def test_the_place_of_the_result_is_checked_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_digest", lambda volume: pytest.fail("work was begun"))
+    for out, error, message in (("p.pt", ValueError, "out: found '.*p.pt', expected a name that ends in .safetensors"),
+                                ("no/p.safetensors", FileNotFoundError, "no: no such folder")):
+        with pytest.raises(error, match=message):
+            train([blobs()], (2, 2), tmp_path / out, **SMALL)
+    (tmp_path / "p.safetensors").write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match="p.safetensors: there already"):
+        train([blobs()], (2, 2), tmp_path / "p.safetensors", **SMALL)
+    assert (tmp_path / "p.safetensors").read_bytes() == b"mine"
+
+    def full(**options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(training.tempfile, "TemporaryFile", full)
+    with pytest.raises(OSError, match="out: found a folder that cannot be written to, .*No space left"):
+        train([blobs()], (2, 2), tmp_path / "q.safetensors", **SMALL)
+
+
+@pytest.mark.parametrize("device", ["gpu", "meta", "cuda:99", "cuda", "mps", "", None])
+def test_a_device_that_is_not_there(tmp_path, device):
+    if device == "cuda" and torch.cuda.is_available() or device == "mps" and torch.backends.mps.is_available():
+        pytest.skip("it is there")
+    for use in (check_device, lambda device: load_prior("diverse", device),
+                lambda device: train([blobs()], (2, 2), tmp_path / "p.safetensors", device=device, **SMALL)):
+        with pytest.raises(ValueError, match=rf"^device: found '{device}', expected a device .*: cpu") as error:
+            use(device)
+        assert "\n" not in str(error.value)
+    assert check_device(torch.device("cpu")) == torch.device("cpu")
+
+
 def test_bad_arguments(tmp_path):
     with pytest.raises(ValueError, match="batch: found 4, expected a multiple of 1 processes times 3 parts"):
         train([blobs()], (2, 2), tmp_path / "p.safetensors", accumulate=3, **SMALL)
@@ -233,3 +340,14 @@ def test_bad_arguments(tmp_path):
         train([blobs()], (2, 2), tmp_path / "p.safetensors", steps=0, **SMALL)
     with pytest.raises(ValueError, match="volumes: found none"):
         train([], (2, 2), tmp_path / "p.safetensors", **SMALL)
+    for argument, value, message in (
+            ("steps", 1.5, "steps: found 1.5, expected a valid integer"), ("interval", 0, "interval: found 0"),
+            ("accumulate", 0, "accumulate: found 0"), ("learning_rate", float("nan"), "learning_rate: found nan"),
+            ("network", "resnet", "network: found 'resnet'"), ("widths", (4, 5000), r"widths\[1\]: found 5000"),
+            ("widths", (1024,) * 8, "widths: found .* expected at most"), ("patch", -1, "patch: found -1"),
+            ("seed", -1, "seed: found -1"), ("voxel_sizes", (2, float("inf")), "voxel_sizes: found")):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            train([blobs()], out=tmp_path / "p.safetensors", **dict(SMALL, voxel_sizes=(2, 2)) | {argument: value})
+    with pytest.raises(ValueError, match="^voxel_sizes: found 2 and 4, expected .*operator"):
+        train([blobs()], (2, 4), tmp_path / "p.safetensors", network="operator", **SMALL)
+    assert not list(tmp_path.iterdir())
