@@ -94,6 +94,21 @@ def entry_of(name):
     return _registry().get(str(name))
 
 
+def at_hand(name):
+    """Whether a data set's file is here, so that :func:`fetch` needs no network.
+
+    Examples
+    --------
+    >>> at_hand("qtim_MRHead"), at_hand("nobody")
+    (True, False)
+    """
+    entry, mirror = entry_of(name), os.environ.get("MRILAB_MIRROR")
+    if entry is None:
+        return False
+    folders = [_HERE.parent / "data", cache(), *([Path(mirror)] if mirror else [])]
+    return any((folder / entry.file).is_file() for folder in folders)
+
+
 def locate(name_or_path, kind):
     """Path of a shipped file (:func:`fetch`) or of the user's own, which must exist.
 

@@ -16,7 +16,7 @@ import torch
 from scipy import interpolate, ndimage
 from torch.nn.functional import grid_sample
 
-from .augmentation import draw_voxel_size, ends_of
+from .augmentation import VoxelSizes, draw_voxel_size, ends_of
 from .datasets import entry_of
 from .diffusion import to_channels
 from .fourier import resample
@@ -64,6 +64,8 @@ def source(head: Volume | str | Path, device: str | torch.device = "cpu") -> Sou
         labels, voxel_size = load_labels(entry.name)
         return Source(tissue_map(labels).to(device), voxel_size)
     volume = head if isinstance(head, Volume) else load_volume(head)
+    if volume.info.get("kind") == "labels":
+        return Source(tissue_map(volume.data.int()).to(device), volume.voxel_size)
     data = volume.data.abs().numpy().astype(np.float32)
     coefficients = ndimage.spline_filter(data, order=3, output=np.float32, mode="mirror")
     return Source(torch.from_numpy(coefficients).to(device), volume.voxel_size, float(np.percentile(data, 99.5)))
@@ -188,7 +190,7 @@ def recolour(data: torch.Tensor, peak: float, rng: np.random.Generator) -> torch
     return torch.lerp(values[below], values[below + 1], place - below)
 
 
-def make_head(person: Source, voxel_sizes: tuple[float, float] | dict, rng: np.random.Generator
+def make_head(person: Source, voxel_sizes: VoxelSizes, rng: np.random.Generator
               ) -> tuple[torch.Tensor, tuple[float, ...]]:
     """One person's head as another person's at some voxel size: what :func:`mrilab.augmentation.augmented` does.
 
@@ -285,7 +287,7 @@ def cut(image: torch.Tensor, voxel_size: Sequence[float], side: int, count: int,
     return pieces, torch.from_numpy(sizes).to(device)
 
 
-def usable(heads: Sequence[Volume | str | Path], voxel_sizes: Sequence[float] | dict) -> list[Volume | str | Path]:
+def usable(heads: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes) -> list[Volume | str | Path]:
     """Those that have slices as fine as the coarsest asked voxel size: a fixed-resolution prior must see no other.
 
     Examples
@@ -336,7 +338,7 @@ class Stream:
     [(4, 2, 16, 16), (4, 2, 16, 16), (4, 2, 16, 16), (4, 2, 16, 16), (1, 2, 32, 32)]
     """
 
-    def __init__(self, heads: Sequence[Volume | str | Path], voxel_sizes: tuple[float, float] | dict, batch: int = 8,
+    def __init__(self, heads: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, batch: int = 8,
                  patch: int = 64, whole: int = 0, seed: int = 0, begin: int = 0, rank: int = 0, ranks: int = 1,
                  device: str | torch.device = "cpu") -> None:
         heads = usable(heads, voxel_sizes)
@@ -396,7 +398,7 @@ class Stream:
         return slices.float(), sizes
 
 
-def whole_side(voxel_sizes: Sequence[float] | dict, extent: float = 222.0) -> int:
+def whole_side(voxel_sizes: VoxelSizes, extent: float = 222.0) -> int:
     """Side in pixels of a square that holds a whole slice of a head, a multiple of 16.
 
     Examples

@@ -89,12 +89,15 @@ def tissue_map(labels: torch.Tensor) -> torch.Tensor:
     Traceback (most recent call last):
     ValueError: labels: found 77, 1001, expected those of mrilab.label_heads.TISSUES
     """
-    known = {label: place for place, (members, _) in enumerate(TISSUES.values()) for label in members}
-    found, where = torch.unique(labels, return_inverse=True)
-    unknown = [str(int(label)) for label in found if int(label) not in known]
-    if unknown:
+    table = np.full(max(max(members) for members, _ in TISSUES.values()) + 2, -1, np.int32)
+    for place, (members, _) in enumerate(TISSUES.values()):
+        table[list(members)] = place
+    numbers = labels.numpy(force=True)
+    tissues = table[np.clip(numbers, -1, len(table) - 1)]          # the last place of the table knows nothing
+    if tissues.min() < 0:
+        unknown = [str(int(label)) for label in np.unique(numbers[tissues < 0])]
         raise ValueError(f"labels: found {', '.join(unknown)}, expected those of mrilab.label_heads.TISSUES")
-    return torch.tensor([known[int(label)] for label in found], dtype=torch.int32, device=labels.device)[where]
+    return torch.from_numpy(tissues).to(labels.device)
 
 
 def draw_contrast(rng: np.random.Generator) -> np.ndarray:
