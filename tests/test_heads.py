@@ -1,17 +1,26 @@
 import itertools
+import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from test_augmentation import blobs
 from test_datasets import fetched
 
-from mrilab import heads
+from mrilab import heads, training
 from mrilab.augmentation import augmented, deform, remap_intensity
 from mrilab.datasets import list_datasets
+from mrilab.files import write_hdf5
 from mrilab.heads import EVERY, POOL, Stream, bend, cut, make_head, recolour, sample_spline, source, usable, whole_side
 from mrilab.label_heads import TISSUES, load_labels, paint, tissue_map
-from mrilab.volumes import Volume, load_volume
+from mrilab.priors import load_prior
+from mrilab.training import train
+from mrilab.volumes import Volume, load_volume, save_volume
+from studies import train_priors
 
 
 def test_bent_and_recoloured_as_by_numpy():
@@ -173,3 +182,88 @@ def test_the_label_maps_are_known(d):
     brain = share[list(TISSUES).index("white matter")] + share[list(TISSUES).index("cortex")]
     assert 0.1 < brain < 0.4 and share[0] < 0.6
     assert torch.equal(load_volume(d.name).data, labels.float())
+
+
+SMALL = dict(batch=4, patch=16, widths=(4, 8), progress=False, heads="torch")
+
+
+def card(path):
+    return json.loads(path.with_suffix(".json").read_text())
+
+
+def test_training_on_a_stream_stops_in_time_and_goes_on(tmp_path, monkeypatch):
+    """A run that was told to stop, and went on, is the run that was not; with whole slices and a change of heads."""
+    monkeypatch.setattr(heads, "PATCHES", 3 * POOL)
+    monkeypatch.setattr(training, "REPORT", 4)
+    whole = train([blobs()], (2, 2), tmp_path / "whole.safetensors", steps=12, **SMALL)
+    part = tmp_path / "part.safetensors"
+    train([blobs()], (2, 2), part, steps=12, until=0.0, **SMALL)
+    assert not part.exists() and torch.load(tmp_path / "part.checkpoint", weights_only=True)["step"] == 4
+    with pytest.raises(ValueError, match="heads 'torch', expected 'numpy'"):
+        train([blobs()], (2, 2), part, steps=12, **(SMALL | dict(heads="numpy")))
+    train([blobs()], (2, 2), part, steps=12, **SMALL)
+    one, other = load_file(whole), load_file(part)
+    assert all(torch.equal(one[k], other[k]) for k in one) and card(part)["heads"] == "torch"
+    with pytest.raises(ValueError, match="^heads: found 'torch' for a network of volumes"):
+        train([blobs()], (2, 2), tmp_path / "v.safetensors", steps=1, network="unet3d", **SMALL)
+
+
+def test_a_batch_too_large_for_the_card_goes_in_parts(tmp_path, monkeypatch, capsys):
+    """As of a card on which three slices at a time are too many: the result is that of one with room."""
+    monkeypatch.setattr("mrilab.diffusion.bf16", lambda device: False)
+    whole = train([blobs()], (2, 2), tmp_path / "whole.safetensors", steps=4, **SMALL)
+    loss = training.denoising_loss
+
+    def tight(model, clean, *others):
+        if len(clean) > 2:
+            raise torch.cuda.OutOfMemoryError("no room")
+        return loss(model, clean, *others)
+
+    monkeypatch.setattr(training, "denoising_loss", tight)
+    parts = train([blobs()], (2, 2), tmp_path / "parts.safetensors", steps=4, **SMALL)
+    assert "parts: too large for the card; from now on 2 parts a batch" in capsys.readouterr().out
+    one, other = load_file(whole), load_file(parts)
+    assert all(torch.allclose(one[k].float(), other[k].float(), atol=1e-3) for k in one)
+    monkeypatch.setattr(training, "denoising_loss", lambda *a: tight(a[0], [0] * 9))
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        train([blobs()], (2, 2), tmp_path / "none.safetensors", steps=4, **SMALL)
+
+
+def test_budgets_are_equal_and_fit():
+    """Three priors of 10, 10 and 20 ms a patch: nine tenths of 400 seconds, and twice as many for two at a time."""
+    assert train_priors.budget([100, 100, 50], 1, 400) == 9000
+    assert train_priors.budget([100, 100, 50], 2, 400) == 18000
+
+
+def test_people_at_hand_are_used(tmp_path, monkeypatch):
+    """Files of a folder take the place of those by reference, and of a prior of 1 mm only fine heads are left."""
+    monkeypatch.setenv("MRILAB_MIRROR", str(tmp_path / "none"))
+    monkeypatch.setenv("MRILAB_CACHE", str(tmp_path / "none"))
+    shipped = train_priors.people()
+    assert {"pycortex_S1", "pyhrf_realdata", "ds000031_sub01"} == set(shipped)
+    for name, size in (("fnndsc_adi_T2", (2.5, 0.43, 0.43)), ("fnndsc_adi_T1", (1.15, 1.15, 1.0))):
+        save_volume(tmp_path / f"{name}.h5", Volume(blobs().data, size, {"kind": "reference", "person": "adi"}))
+    write_hdf5(tmp_path / "synthseg_01.h5", {"data": ball().short()}, {"voxel_size": (1, 1, 1), "kind": "labels"})
+    found = train_priors.people(tmp_path)
+    assert [str(f) for f in found[:3]] == shipped and [f.stem for f in found[3:]] == [
+        "fnndsc_adi_T1", "fnndsc_adi_T2", "synthseg_01"]
+    assert [f.stem for f in usable(found, (1, 1))[3:]] == ["fnndsc_adi_T2", "synthseg_01"]
+    assert source(found[-1]).data.dtype == torch.int32
+
+
+@pytest.mark.slow
+def test_all_priors_side_by_side(tmp_path, monkeypatch):
+    """The command of a GPU, small: plan, weights, cards, report; the same command again has nothing to do."""
+    command = [sys.executable, "-m", "studies.train_priors", "fixed_3mm", "diverse", "--patches", "8", "--batch", "2",
+               "--minutes", "9", "--beside", "2", "--out", str(tmp_path), "--device", "cpu"]
+    environment = {k: v for k, v in os.environ.items() if k != "MRILAB_MIRROR"} | {"MRILAB_CACHE": str(tmp_path)}
+    environment["PYTHONPATH"] = str(train_priors.ROOT)
+    for _ in range(2):
+        result = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        assert "not at hand: fnndsc_adi_T1" in result.stdout
+        report = json.loads((tmp_path / "report.json").read_text())
+        assert [p["name"] for p in report["priors"] if p["finished"] and p["patches"] == 8] == ["fixed_3mm", "diverse"]
+        assert set(report["speeds"]) == {"fixed_3mm", "diverse"}
+    assert load_prior(tmp_path / "diverse.safetensors").voxel_sizes == (1, 4)
+    assert not list(tmp_path.glob("*.checkpoint"))
