@@ -117,7 +117,7 @@ def train_one(name, options, patches, until=math.inf):
     begun = time.time()
     if not path.with_suffix(".json").exists():
         steps = max(1, round(patches / options.batch))
-        train(out=path, steps=steps, until=until, interval=max(50, min(1000, steps // 12)),
+        train(out=path, steps=steps, until=until, interval=max(50, min(500, steps // 12)),
               validation=load_volume("colin27_ch2_slab"), progress=options.progress, **settings_of(name, options))
     if not path.with_suffix(".json").exists():
         return dict(name=name, finished=False)

@@ -82,7 +82,7 @@ def test_representations(precise, scan, representation):
         close(images[1], images[0], 5e-3)
 
 
-@pytest.mark.parametrize("name", ["fixed_1mm", "diverse_conditioned", "operator_2mm"])
+@pytest.mark.parametrize("name", ["fixed_3mm", "diverse_conditioned", "operator_2mm"])
 def test_priors(precise, name):
     x = 0.5 * torch.randn(3, 2, 45, 52, generator=torch.Generator().manual_seed(0))
     clean = [load_prior(name, device).denoise(x.to(device), 0.2, (2, 1.5)) for device in ("cpu", CARD)]
@@ -91,7 +91,7 @@ def test_priors(precise, name):
     close(samples[1], samples[0], 1e-2)
 
 
-@pytest.mark.parametrize("name", ["fixed_1mm", "diverse_conditioned", "operator_2mm"])
+@pytest.mark.parametrize("name", ["fixed_3mm", "diverse_conditioned", "operator_2mm"])
 def test_priors_in_bfloat16(name):
     """As they are used: the error of the short numbers is small beside that of the denoising."""
     if CARD == "cuda" and not bf16("cuda"):
