@@ -1,6 +1,7 @@
 # Every target makes or reuses the environment .venv by itself.
 #   make book      build the book, chapters executed on the shipped data: _build/html/index.html
 #   make test      everything that must pass
+#   make quick     lint and the fast tests, under a minute
 #   make chapters  execute the chapters in place, storing their outputs (make chapters NAME=01_forward_model)
 #   make exercises write the student form of the chapters, for Colab: _build/exercises/*.ipynb
 #   make colab     run the chapters with Colab's versions (make colab NAME=01_forward_model COLAB_PYTHON=python3.13)
@@ -19,7 +20,7 @@ READY := .venv/ready
 export TQDM_DISABLE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: env book test lint browser chapters exercises colab links pdf coverage manifest results address fuzz clean
+.PHONY: env book test quick lint browser chapters exercises colab links pdf coverage manifest results address fuzz clean
 
 env: $(READY)
 
@@ -51,6 +52,12 @@ lint: $(READY)
 	$(BIN)/ruff check --line-length 88 book/*.ipynb
 	$(BIN)/lint-imports --no-cache > _build/imports.txt || { cat _build/imports.txt; exit 1; }
 	$(BIN)/mypy
+
+# the modules' own examples, and every test file but those that solve, sample or train for more than a few seconds
+LONGER := augmentation classical colab diffusion main masks metrics neural_operator posterior preparation representations \
+  simulate studies training variational widgets
+quick: lint
+	$(BIN)/pytest -q -m "not slow" mrilab $(filter-out $(LONGER:%=tests/test_%.py),$(wildcard tests/test_*.py))
 
 # nbval executes the chapters, so the pages under test are built from the stored outputs.
 test: lint browser

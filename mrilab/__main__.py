@@ -10,7 +10,7 @@ import sys
 import warnings
 
 from . import __version__, commands
-from .methods import METHODS, REPRESENTATIONS
+from .methods import METHODS
 
 
 def parser():
@@ -143,8 +143,8 @@ def parser():
     setting.add_argument("--regularization", type=float, metavar="X", help="of cg_sense (0.005)")
     setting.add_argument("--planes", nargs="+", metavar="PLANE", help="axial, coronal, sagittal (all)")
     setting.add_argument("--setting", metavar="NAME", help="of variational: fast or paper (fast)")
-    setting.add_argument("--representation", choices=REPRESENTATIONS, metavar="NAME", default="voxel",
-                         help=f"of variational: {', '.join(REPRESENTATIONS)} (%(default)s)")
+    setting.add_argument("--representation", metavar="NAME", default="voxel",
+                         help="of variational: voxel, nearest, trilinear, fourier, gaussian or neural_field (voxel)")
     setting.add_argument("--set", nargs="+", metavar="NAME=VALUE",
                          help="any other that the method's function has: --set cg_iterations=10")
     setting.add_argument("--seed", type=int, default=0, help="(%(default)s)")

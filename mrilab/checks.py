@@ -1,14 +1,81 @@
-"""What every function asks of its inputs: arrays, voxel sizes, masks; and the names of the planes.
+"""What every function asks of its inputs: arrays, voxel sizes, masks, numbers; and the names of the planes.
 
 Anything that comes from outside passes the checks here once, so the rest of the package can trust its inputs.
 """
+
+from collections.abc import Collection, Sequence
+from numbers import Integral
+from typing import Any
 
 import torch
 
 PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}      # the axis of (z, y, x) that numbers the slices
 
 
-def check_voxel_size(voxel_size, name="voxel_size"):
+def in_plane(voxel_size: Sequence[float], axis: int) -> tuple[float, ...]:
+    """The voxel size ``(height, width)`` of slices that are numbered along an axis.
+
+    Examples
+    --------
+    >>> in_plane((1, 2, 3), PLANES["coronal"])
+    (1, 3)
+    """
+    return tuple(d for a, d in enumerate(voxel_size) if a != axis)
+
+
+def check_choice(value: Any, name: str, choices: Collection[str]) -> None:
+    """ValueError naming ``name`` if ``value`` is none of the ``choices``.
+
+    Examples
+    --------
+    >>> check_choice("oblique", "plane", PLANES)
+    Traceback (most recent call last):
+    ValueError: plane: found 'oblique', expected one of axial, coronal, sagittal
+    """
+    if value not in tuple(choices):
+        raise ValueError(f"{name}: found {value!r}, expected one of {', '.join(choices)}")
+
+
+def check_whole(value: Any, name: str) -> None:
+    """ValueError naming ``name`` if ``value`` is no whole number of 1 or more.
+
+    Examples
+    --------
+    >>> check_whole(1.5, "iterations")
+    Traceback (most recent call last):
+    ValueError: iterations: found 1.5, expected a whole number of 1 or more
+    """
+    if not isinstance(value, Integral) or int(value) < 1:
+        raise ValueError(f"{name}: found {value!r}, expected a whole number of 1 or more")
+
+
+def check_weight(value: float, name: str) -> None:
+    """ValueError naming ``name`` if ``value`` is no finite number of 0 or more.
+
+    Examples
+    --------
+    >>> check_weight(-1, "weight")
+    Traceback (most recent call last):
+    ValueError: weight: found -1, expected a finite number of 0 or more
+    """
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{name}: found {value!r}, expected a finite number of 0 or more")
+
+
+def check_falling(sigma: Sequence[float]) -> None:
+    """ValueError unless ``sigma`` is a first and a last noise level, not rising, finite and above 0.
+
+    Examples
+    --------
+    >>> check_falling((0.01, 0.1))
+    Traceback (most recent call last):
+    ValueError: sigma: found (0.01, 0.1), expected a first and a last noise level, falling, above 0
+    """
+    if len(sigma) != 2 or not float("inf") > sigma[0] >= sigma[1] > 0:
+        raise ValueError(f"sigma: found {sigma!r}, expected a first and a last noise level, falling, above 0")
+
+
+def check_voxel_size(voxel_size: Any, name: str = "voxel_size") -> tuple[float, ...]:
     """Return ``voxel_size`` as a tuple of three positive floats, or raise ValueError naming ``name``.
 
     Examples
@@ -25,7 +92,7 @@ def check_voxel_size(voxel_size, name="voxel_size"):
     return sizes
 
 
-def check_array(data, name, dims, axes):
+def check_array(data: Any, name: str, dims: int, axes: str) -> torch.Tensor:
     """Return ``data`` as a float32 or complex64 tensor of ``dims`` dimensions with finite values.
 
     Examples
@@ -47,7 +114,7 @@ def check_array(data, name, dims, axes):
     return data
 
 
-def check_maps_and_mask(maps, mask):
+def check_maps_and_mask(maps: Any, mask: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Return maps as complex64 ``(coils, z, y, x)`` and the mask as bool ``(z, y)``, or raise ValueError.
 
     Examples

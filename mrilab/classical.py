@@ -7,15 +7,17 @@ import warnings
 import torch
 from tqdm import tqdm
 
+from .checks import check_weight, check_whole
 from .metrics import percentile
-from .operators import SenseOperator, conjugate_gradients, relative_misfit
+from .operators import Linear, SenseOperator, conjugate_gradients, relative_misfit
 from .volumes import Acquisition, Reconstruction
 
 # Of ADMM, where the brightest tissue is near 1. It sets the speed, not the result; 0.01 to 0.1 were tried.
 THRESHOLD = 0.03
+LEVELS = 3      # of the wavelet transform: how often the image is halved
 
 
-def zero_filled(acquisition):
+def zero_filled(acquisition: Acquisition) -> Reconstruction:
     """The adjoint ``S^H F^H M y``: what was not measured counts as zero.
 
     Parameters
@@ -33,14 +35,12 @@ def zero_filled(acquisition):
     >>> zero_filled(acq).image.shape == truth.shape
     True
     """
-    operator, start = _operator(acquisition), time.perf_counter()
-    image = operator.adjoint(acquisition.kspace).contiguous()
-    seconds = time.perf_counter() - start
-    return Reconstruction(image, acquisition.voxel_size, 0, 0, seconds,
-                          relative_misfit(operator, image, acquisition.kspace))
+    operator, begin = _operator(acquisition), time.perf_counter()
+    return _result(acquisition, operator, operator.adjoint(acquisition.kspace), 0, begin)
 
 
-def cg_sense(acquisition, regularization=0.005, iterations=30, tolerance=1e-3, progress=True):
+def cg_sense(acquisition: Acquisition, regularization: float = 0.005, iterations: int = 30, tolerance: float = 1e-3,
+             progress: bool = True) -> Reconstruction:
     """Least squares with a Tikhonov term, ``min |M F S x - y|^2 + regularization |x|^2``.
 
     The normal equations by conjugate gradients (Pruessmann et al., MRM 46:638, 2001).
@@ -77,31 +77,27 @@ def cg_sense(acquisition, regularization=0.005, iterations=30, tolerance=1e-3, p
     >>> psnr(result.image, truth) > psnr(zero_filled(acq).image, truth) + 3
     True
     """
-    if not 0 <= regularization < float("inf"):
-        raise ValueError(f"regularization: found {regularization!r}, expected a weight of 0 or more")
-    if not iterations >= 1:
-        raise ValueError(f"iterations: found {iterations!r}, expected 1 or more")
-    operator, start = _operator(acquisition), time.perf_counter()
+    check_weight(regularization, "regularization")
+    check_whole(iterations, "iterations")
+    operator, begin = _operator(acquisition), time.perf_counter()
     with tqdm(total=iterations, desc="CG-SENSE", disable=not progress) as bar:
 
-        def regularized(x):
+        def regularized(x: torch.Tensor) -> torch.Tensor:
             bar.update()
             return operator.normal(x).add_(x, alpha=regularization)
 
         image, used = conjugate_gradients(regularized, operator.adjoint(acquisition.kspace),
                                           iterations=iterations, tolerance=tolerance)
-    image = image.contiguous()
-    seconds = time.perf_counter() - start
-    return Reconstruction(image, acquisition.voxel_size, 0, used, seconds,
-                          relative_misfit(operator, image, acquisition.kspace))
+    return _result(acquisition, operator, image, used, begin)
 
 
-def l1_wavelet(acquisition, weight=0.0012, wavelet="db6", levels=3, iterations=30, progress=True):
+def l1_wavelet(acquisition: Acquisition, weight: float = 0.0012, wavelet: str = "db6", iterations: int = 30,
+               progress: bool = True) -> Reconstruction:
     """Sparse wavelet coefficients, ``min |M F S x - y|^2 / 2 + weight |W x|_1``, in 3D.
 
-    Compressed sensing as in Lustig et al. (MRM 58:1182, 2007). ``W`` is sigpy's orthogonal wavelet transform; all
-    coefficients count, also those of the coarsest scale, and a complex one by its magnitude. The solver is ADMM
-    (Boyd et al., Found. Trends Mach. Learn. 3:1, 2011) around conjugate gradients.
+    Compressed sensing as in Lustig et al. (MRM 58:1182, 2007). ``W`` is sigpy's orthogonal wavelet transform over three
+    scales; all coefficients count, also those of the coarsest scale, and a complex one by its magnitude. The solver is
+    ADMM (Boyd et al., Found. Trends Mach. Learn. 3:1, 2011) around conjugate gradients.
 
     Parameters
     ----------
@@ -112,8 +108,6 @@ def l1_wavelet(acquisition, weight=0.0012, wavelet="db6", levels=3, iterations=3
         0.0017 for 1 mm and R = 8 and 12 (``data/results/tuning_classical.json``); the default lies between.
     wavelet : str
         Name of an orthogonal wavelet in PyWavelets; the default was a little better than ``"db4"`` throughout.
-    levels : int
-        How often the image is halved.
     iterations : int
         Of ADMM, each with four conjugate-gradient steps; at the default the objective is within 1 % of its minimum.
     progress : bool
@@ -126,7 +120,7 @@ def l1_wavelet(acquisition, weight=0.0012, wavelet="db6", levels=3, iterations=3
     Raises
     ------
     ValueError
-        For a negative weight, a wavelet that is unknown or not orthogonal, fewer than one level or iteration,
+        For a negative weight, a wavelet that is unknown or not orthogonal, fewer than one iteration,
         k-space of zeros, or not an :class:`~mrilab.volumes.Acquisition`.
 
     Examples
@@ -143,24 +137,23 @@ def l1_wavelet(acquisition, weight=0.0012, wavelet="db6", levels=3, iterations=3
 
     if wavelet not in [name for family in ("haar", "db", "sym", "coif") for name in pywt.wavelist(family)]:
         raise ValueError(f"wavelet: found {wavelet!r}, expected the name of an orthogonal one, such as 'db4'")
-    if not levels >= 1:
-        raise ValueError(f"levels: found {levels!r}, expected 1 or more")
     operator = _operator(acquisition)
 
-    def analyse(x):
+    def analyse(x: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(W(x.cpu().contiguous().numpy())).to(x.device)
 
-    def synthesise(coefficients):
+    def synthesise(coefficients: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(W.H(coefficients.cpu().numpy())).to(coefficients.device)
 
     with warnings.catch_warnings():
         # of levels at which the wavelet is longer than the image; with zeros around it, that does no harm
         warnings.filterwarnings("ignore", "Level value")
-        W = Wavelet(operator.shape, wave_name=wavelet, level=levels)
+        W = Wavelet(operator.shape, wave_name=wavelet, level=LEVELS)
         return _sparse(acquisition, weight, analyse, synthesise, lambda x: x, iterations, "L1-wavelet", progress)
 
 
-def total_variation(acquisition, weight=0.0005, iterations=30, progress=True):
+def total_variation(acquisition: Acquisition, weight: float = 0.0005, iterations: int = 30,
+                    progress: bool = True) -> Reconstruction:
     """Sparse differences of neighbours, ``min |M F S x - y|^2 / 2 + weight sum_d (d / d_d) |D_d x|_1``, in 3D.
 
     Total variation (Rudin, Osher and Fatemi, Physica D 60:259, 1992), with the absolute differences along z, y and x
@@ -204,28 +197,27 @@ def total_variation(acquisition, weight=0.0005, iterations=30, progress=True):
     mean = math.prod(acquisition.voxel_size) ** (1 / 3)
     axes = [(d, mean / size) for d, size in enumerate(acquisition.voxel_size)]
 
-    def differences(x):
+    def differences(x: torch.Tensor) -> torch.Tensor:
         return torch.stack([per_mm * (x.roll(-1, d) - x) for d, per_mm in axes])
 
-    def adjoint(g):
+    def adjoint(g: torch.Tensor) -> torch.Tensor:
         return sum(per_mm * (g[d].roll(1, d) - g[d]) for d, per_mm in axes)
 
-    def laplacian(x):
+    def laplacian(x: torch.Tensor) -> torch.Tensor:
         return sum(per_mm**2 * (2 * x - x.roll(1, d) - x.roll(-1, d)) for d, per_mm in axes)
 
     return _sparse(acquisition, weight, differences, adjoint, laplacian, iterations, "total variation", progress)
 
 
-def _sparse(acquisition, weight, transform, adjoint, gram, iterations, name, progress):
+def _sparse(acquisition: Acquisition, weight: float, transform: Linear, adjoint: Linear, gram: Linear, iterations: int,
+            name: str, progress: bool) -> Reconstruction:
     """``min |A x - y|^2 / 2 + weight |T x|_1`` by ADMM; ``gram`` is ``T^H T``.
 
     With ``z`` in the place of ``T x`` and ``u`` the running sum of their difference: least squares for x, soft
     thresholding for z.
     """
-    if not 0 <= weight < float("inf"):
-        raise ValueError(f"weight: found {weight!r}, expected a number of 0 or more")
-    if not iterations >= 1:
-        raise ValueError(f"iterations: found {iterations!r}, expected 1 or more")
+    check_weight(weight, "weight")
+    check_whole(iterations, "iterations")
     operator, begin = _operator(acquisition), time.perf_counter()
     start = cg_sense(acquisition, iterations=10, progress=False)
     scale = percentile(start.image, 0.99)
@@ -243,13 +235,10 @@ def _sparse(acquisition, weight, transform, adjoint, gram, iterations, name, pro
         u += transform(x)
         z = soft_threshold(u, THRESHOLD)
         u -= z
-    image = (x * scale).contiguous()
-    seconds = time.perf_counter() - begin
-    return Reconstruction(image, acquisition.voxel_size, 0, applications, seconds,
-                          relative_misfit(operator, image, acquisition.kspace))
+    return _result(acquisition, operator, x * scale, applications, begin)
 
 
-def soft_threshold(z, threshold):
+def soft_threshold(z: torch.Tensor, threshold: float) -> torch.Tensor:
     """Magnitudes made smaller by ``threshold`` (above 0), or zero where they are below it; phases kept.
 
     The minimiser of ``|v - z|^2 / 2 + threshold |v|_1``.
@@ -262,7 +251,15 @@ def soft_threshold(z, threshold):
     return z * (1 - threshold / z.abs().clamp_min(threshold))
 
 
-def _operator(acquisition):
+def _operator(acquisition: Acquisition) -> SenseOperator:
     if not isinstance(acquisition, Acquisition):
         raise ValueError(f"acquisition: found {type(acquisition).__name__}, expected an Acquisition")
     return SenseOperator(acquisition.maps, acquisition.mask)
+
+
+def _result(acquisition: Acquisition, operator: SenseOperator, image: torch.Tensor, applications: int,
+            begin: float) -> Reconstruction:
+    image = image.contiguous()
+    seconds = time.perf_counter() - begin
+    return Reconstruction(image, acquisition.voxel_size, 0, applications, seconds,
+                          relative_misfit(operator, image, acquisition.kspace))

@@ -5,6 +5,8 @@ transforms are orthonormal: they keep the energy of a signal and the variance of
 Chapter 1 derives both conventions.
 """
 
+from collections.abc import Sequence
+
 import torch
 
 from .checks import check_voxel_size
@@ -12,7 +14,7 @@ from .checks import check_voxel_size
 AXES = (-3, -2, -1)
 
 
-def fft3c(x, axes=AXES):
+def fft3c(x: torch.Tensor, axes: tuple[int, ...] = AXES) -> torch.Tensor:
     """Image to k-space: centred, orthonormal Fourier transform over ``(z, y, x)``.
 
     Parameters
@@ -38,7 +40,7 @@ def fft3c(x, axes=AXES):
     return torch.fft.fftshift(torch.fft.fftn(x, dim=axes, norm="ortho"), dim=axes)
 
 
-def ifft3c(k, axes=AXES):
+def ifft3c(k: torch.Tensor, axes: tuple[int, ...] = AXES) -> torch.Tensor:
     """k-space to image: the inverse (and adjoint) of :func:`fft3c`.
 
     Examples
@@ -52,7 +54,7 @@ def ifft3c(k, axes=AXES):
     return torch.fft.fftshift(torch.fft.ifftn(k, dim=axes, norm="ortho"), dim=axes)
 
 
-def crop_readout(kspace, start, stop):
+def crop_readout(kspace: torch.Tensor, start: int, stop: int) -> torch.Tensor:
     """k-space of the positions ``start`` to ``stop`` along x: x is fully sampled, so its transform can be undone.
 
     Examples
@@ -68,7 +70,8 @@ def crop_readout(kspace, start, stop):
     return fft3c(ifft3c(kspace, axes=(-1,))[..., start:stop], axes=(-1,))
 
 
-def resampled_shape(shape, voxel_size, new_voxel_size):
+def resampled_shape(shape: Sequence[int], voxel_size: Sequence[float],
+                    new_voxel_size: Sequence[float]) -> tuple[int, ...]:
     """Matrix size that keeps the field of view: ``round(n * d / d_new)`` for each axis, at least 1.
 
     Examples
@@ -81,7 +84,7 @@ def resampled_shape(shape, voxel_size, new_voxel_size):
     return tuple(max(1, round(n * d / e)) for n, d, e in zip(shape[-3:], old, new))
 
 
-def resize_centred(k, shape):
+def resize_centred(k: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     """Crop or zero-pad the last three axes about the centre ``n // 2`` to ``shape``.
 
     Examples
@@ -100,7 +103,7 @@ def resize_centred(k, shape):
     return k
 
 
-def resample(volume, voxel_size, new_voxel_size):
+def resample(volume: torch.Tensor, voxel_size: Sequence[float], new_voxel_size: Sequence[float]) -> torch.Tensor:
     """Bring an image to another voxel size the way a scanner would: crop or zero-pad its k-space.
 
     A voxel size ``d`` means that frequencies up to ``1 / (2 d)`` were measured (chapter 1). The field
@@ -140,3 +143,18 @@ def resample(volume, voxel_size, new_voxel_size):
     voxels = volume.shape[-3] * volume.shape[-2] * volume.shape[-1]
     gain = (shape[0] * shape[1] * shape[2] / voxels) ** 0.5
     return gain * ifft3c(resize_centred(fft3c(volume), shape))
+
+
+def along_axes(matrices: Sequence[torch.Tensor | None], x: torch.Tensor) -> torch.Tensor:
+    """A matrix along each of the last three axes, ``(..., z, y, x)``; None stands for the identity.
+
+    Examples
+    --------
+    >>> along_axes([torch.ones(2, 4), None, torch.ones(1, 6)], torch.ones(3, 4, 5, 6))[0, :, :, 0]
+    tensor([[24., 24., 24., 24., 24.],
+            [24., 24., 24., 24., 24.]])
+    """
+    for axis, matrix in zip(AXES, matrices):
+        if matrix is not None:
+            x = torch.tensordot(matrix, x, dims=([1], [axis])).movedim(0, axis)
+    return x

@@ -5,11 +5,13 @@ Every mask is bool ``(z, y)``, True where measured, depends on nothing but its a
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 
 
-def poisson_disc_mask(shape, acceleration, calibration=None, seed=0):
+def poisson_disc_mask(shape: Sequence[int], acceleration: float, calibration: int | None = None,
+                      seed: int = 0) -> torch.Tensor:
     """Variable-density Poisson disc: random, but no two samples close (Bridson, SIGGRAPH 2007).
 
     Incoherent aliasing without the clumps and holes of independent samples. Drawn by sigpy, denser
@@ -66,11 +68,12 @@ def poisson_disc_mask(shape, acceleration, calibration=None, seed=0):
     return _select(best + torch.rand(shape, generator=torch.Generator().manual_seed(seed)), block, samples)
 
 
-def random_mask(shape, acceleration, calibration=None, seed=0, power=3):
-    """Independent samples whose density falls as ``(1 - r)**power`` (Lustig et al., MRM 58:1182, 2007).
+def random_mask(shape: Sequence[int], acceleration: float, calibration: int | None = None,
+                seed: int = 0) -> torch.Tensor:
+    """Independent samples whose density falls as ``(1 - r)**3`` (Lustig et al., MRM 58:1182, 2007).
 
     Parameters and errors as for :func:`poisson_disc_mask`; ``r`` is 0 at the centre of k-space and 1 in
-    its corners, and power 0 makes the density uniform.
+    its corners.
 
     Examples
     --------
@@ -84,10 +87,10 @@ def random_mask(shape, acceleration, calibration=None, seed=0, power=3):
     # The largest of log(weight) + Gumbel noise are a weighted draw without replacement.
     uniform = torch.rand(shape, generator=torch.Generator().manual_seed(seed))
     gumbel = -torch.log(-torch.log(uniform.clamp(1e-7, 1 - 1e-7)))
-    return _select(power * torch.log((1 - radius).clamp_min(1e-3)) + gumbel, block, samples)
+    return _select(3 * torch.log((1 - radius).clamp_min(1e-3)) + gumbel, block, samples)
 
 
-def equispaced_mask(shape, acceleration, calibration=None):
+def equispaced_mask(shape: Sequence[int], acceleration: float, calibration: int | None = None) -> torch.Tensor:
     """A regular lattice, each row shifted against the last as in CAIPIRINHA (Breuer et al., MRM 55:549, 2006).
 
     Along ky every ``r``-th position is measured, in row kz shifted by ``kz round(sqrt(r))``; it is
@@ -107,7 +110,7 @@ def equispaced_mask(shape, acceleration, calibration=None):
     z, y = torch.arange(shape[0])[:, None], torch.arange(shape[1])
     shift = round(math.sqrt(acceleration))
 
-    def lattice(spacing):
+    def lattice(spacing: float) -> torch.Tensor:
         return ((y + z * shift) % spacing < 1) | block
 
     if abs(lattice(acceleration).sum() - samples) <= 0.02 * samples:
@@ -119,7 +122,8 @@ def equispaced_mask(shape, acceleration, calibration=None):
     return lattice(high)
 
 
-def _plan(shape, acceleration, calibration):
+def _plan(shape: Sequence[int], acceleration: float,
+          calibration: int | None) -> tuple[tuple[int, ...], int, torch.Tensor]:
     """Checked ``(z, y)``, number of samples, and the calibration block as a bool mask."""
     shape = tuple(shape)[:2] if len(shape) == 3 else tuple(shape)
     if len(shape) != 2 or not all(isinstance(n, int) and n > 0 for n in shape):
@@ -143,7 +147,7 @@ def _plan(shape, acceleration, calibration):
     return shape, samples, block
 
 
-def _select(score, block, samples):
+def _select(score: torch.Tensor, block: torch.Tensor, samples: int) -> torch.Tensor:
     """True at the block and at the highest scores, ``samples`` positions in all."""
     order = score.masked_fill(block, float("inf")).flatten().argsort(descending=True, stable=True)
     mask = torch.zeros(score.numel(), dtype=torch.bool)

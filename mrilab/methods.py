@@ -2,8 +2,15 @@
 
 import importlib
 import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-METHODS = {                         # a function of this package, or any callable in their form
+if TYPE_CHECKING:                   # the command line asks for the names without torch
+    from .diffusion import Prior
+    from .volumes import Acquisition, Reconstruction
+
+Methods = Mapping[str, str | Callable[..., Any]]
+METHODS: Methods = {                # a function of this package, or any callable in their form
     "zero_filled": "classical.zero_filled",
     "cg_sense": "classical.cg_sense",
     "l1_wavelet": "classical.l1_wavelet",
@@ -14,11 +21,10 @@ METHODS = {                         # a function of this package, or any callabl
     "tpdm": "posterior.tpdm",
     "iscs": "posterior.iscs",
 }
-REPRESENTATIONS = ("voxel", "nearest", "trilinear", "fourier", "gaussian", "neural_field")
 COMMON = ("prior", "seed", "representation", "progress")    # what a method gets if it has a parameter of that name
 
 
-def find(method, methods=METHODS):
+def find(method: str, methods: Methods = METHODS) -> Callable[..., Any]:
     """The function of a method, imported when it is asked for.
 
     Raises
@@ -40,7 +46,7 @@ def find(method, methods=METHODS):
     return function
 
 
-def has(function, parameter):
+def has(function: Callable[..., Any], parameter: str) -> bool:
     """Whether a function names a parameter.
 
     Examples
@@ -51,8 +57,9 @@ def has(function, parameter):
     return parameter in inspect.signature(function).parameters
 
 
-def reconstruct(method, acquisition, prior=None, seed=0, representation="voxel", progress=False, methods=METHODS,
-                **settings):
+def reconstruct(method: str, acquisition: "Acquisition", prior: "Prior | None" = None, seed: int = 0,
+                representation: str = "voxel", progress: bool = False, methods: Methods = METHODS,
+                **settings: Any) -> "Reconstruction":
     """Reconstruct with a method by its name.
 
     Of prior, seed, representation and progress the method gets those that it has.
@@ -89,7 +96,7 @@ def reconstruct(method, acquisition, prior=None, seed=0, representation="voxel",
     return function(acquisition, **common, **settings)
 
 
-def check_settings(method, function, representation, settings):
+def check_settings(method: str, function: Callable[..., Any], representation: str, settings: dict[str, Any]) -> None:
     """ValueError for a setting or a representation that a method does not have.
 
     A method that takes any (``**settings``) checks them itself.
@@ -101,12 +108,14 @@ def check_settings(method, function, representation, settings):
     Traceback (most recent call last):
     ValueError: cg_sense: found the setting 'steps', expected regularization or iterations or tolerance
     """
+    from .checks import check_choice
+    from .representations import NAMES
+
     parameters = list(inspect.signature(function).parameters.values())[1:]
     own = [p.name for p in parameters if p.name not in (*COMMON, "callback")]
     for key in settings:
         if key not in own and not any(p.kind is p.VAR_KEYWORD for p in parameters):
             raise ValueError(f"{method}: found the setting {key!r}, expected {' or '.join(own) or 'none'}")
-    if representation not in REPRESENTATIONS:
-        raise ValueError(f"representation: found {representation!r}, expected one of {', '.join(REPRESENTATIONS)}")
+    check_choice(representation, "representation", NAMES)
     if representation != "voxel" and not has(function, "representation"):
         raise ValueError(f"representation: found {representation!r}, expected 'voxel': {method} has no other")

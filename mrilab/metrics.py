@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import avg_pool2d, conv2d, pad
 
 
-def psnr(x, truth, mask=None):
+def psnr(x: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor | None = None) -> float:
     """Peak signal-to-noise ratio of magnitudes, ``20 log10(max |truth| / rms(|x| - |truth|))``.
 
     Parameters
@@ -39,7 +39,7 @@ def psnr(x, truth, mask=None):
     return 10 * math.log10(peak**2 / mean_square) if mean_square else math.inf
 
 
-def ssim(x, truth, mask=None):
+def ssim(x: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor | None = None) -> float:
     """Structural similarity of magnitudes in 3D (Wang et al., IEEE TIP 13:600, 2004).
 
     ``skimage.metrics.structural_similarity``: a cubic window of 7 voxels, or the largest odd one that
@@ -65,7 +65,7 @@ def ssim(x, truth, mask=None):
     return torch.from_numpy(similarity)[whole][_inside(mask, truth)[whole]].double().mean().item()
 
 
-def vif(x, truth, mask=None):
+def vif(x: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor | None = None) -> float:
     """Visual information fidelity of magnitudes, pixel-domain form (Sheikh and Bovik, IEEE TIP 15:430, 2006).
 
     What an observer whose eyes are noisy can still learn from ``x``, as a part of what the truth would tell: in each
@@ -117,7 +117,7 @@ def vif(x, truth, mask=None):
     return left / _something(total)
 
 
-def haarpsi(x, truth, mask=None):
+def haarpsi(x: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor | None = None) -> float:
     """Haar wavelet-based perceptual similarity of magnitudes (Reisenhofer et al., Signal Process. Image 61:33, 2018).
 
     Differences of neighbours, in the image halved once, at two fine scales are compared, and weighted by how strong the
@@ -153,15 +153,15 @@ def haarpsi(x, truth, mask=None):
         halved = [avg_pool2d(pad(a.double(), (0, odd[1], 0, odd[0])), 2) for a in images]
         for a, b, inside in (halved, [v.mT for v in halved]):        # differences of rows, then of columns
             pairs = [(_haar(a, size), _haar(b, size)) for size in (2, 4, 8)]
-            similarity = sum((2 * p * q + 30) / (p * p + q * q + 30) for p, q in pairs[:2]) / 2
+            fine, middle = ((2 * p * q + 30) / (p * p + q * q + 30) for p, q in pairs[:2])
             weight = torch.maximum(*pairs[2]) * (inside >= 0.5)
-            weighted += (torch.sigmoid(4.2 * similarity) * weight).sum().item()
+            weighted += (torch.sigmoid(4.2 * ((fine + middle) / 2)) * weight).sum().item()
             total += weight.sum().item()
     mean = weighted / _something(total)
     return (math.log(mean / (1 - mean)) / 4.2) ** 2
 
 
-def head_mask(truth):
+def head_mask(truth: torch.Tensor) -> torch.Tensor:
     """Voxels inside the head: above a tenth of the 99th percentile, the largest piece, holes filled.
 
     Returns
@@ -188,7 +188,7 @@ def head_mask(truth):
     return torch.from_numpy(ndimage.binary_fill_holes(pieces == sizes.argmax() + 1))
 
 
-def percentile(x, fraction):
+def percentile(x: torch.Tensor, fraction: float) -> float:
     """The magnitude below which a ``fraction`` of all voxels lies (torch.quantile refuses large volumes).
 
     Examples
@@ -200,7 +200,7 @@ def percentile(x, fraction):
     return magnitude.kthvalue(max(1, round(fraction * magnitude.numel()))).values.item()
 
 
-def _inside(mask, truth):
+def _inside(mask: torch.Tensor | None, truth: torch.Tensor) -> torch.Tensor:
     """The mask as bool, checked; all voxels if there is none."""
     if mask is None:
         return torch.ones(truth.shape, dtype=torch.bool)
@@ -210,7 +210,7 @@ def _inside(mask, truth):
     return mask.bool().cpu()
 
 
-def _slices(x, truth, mask, smallest):
+def _slices(x: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor | None, smallest: int) -> list[list[torch.Tensor]]:
     """For each plane that is large enough x, truth (up to 255) and mask, each ``(slices, 1, height, width)``."""
     x, truth, peak = _magnitudes(x, truth)
     volumes = x.double() * (255 / peak), truth.double() * (255 / peak), _inside(mask, truth)
@@ -222,26 +222,26 @@ def _slices(x, truth, mask, smallest):
     return large
 
 
-def _something(total):
+def _something(total: float) -> float:
     if total < 1e-6:                            # but for rounding, nothing
         raise ValueError("truth: found nothing that varies, expected an image")
     return total
 
 
-def _blur(image, size):
+def _blur(image: torch.Tensor, size: int) -> torch.Tensor:
     """Weighted mean over a Gaussian window of ``size`` pixels, 5 standard deviations, where it fits."""
     weight = torch.exp(-0.5 * (5 / size * (torch.arange(size).double() - size // 2)) ** 2)
     weight /= weight.sum()
     return conv2d(conv2d(image, weight.view(1, 1, -1, 1)), weight.view(1, 1, 1, -1))
 
 
-def _centres(image, size):
+def _centres(image: torch.Tensor, size: int) -> torch.Tensor:
     """The centres of those windows."""
     edge = size // 2
     return image[..., edge:-edge, edge:-edge]
 
 
-def _haar(image, size):
+def _haar(image: torch.Tensor, size: int) -> torch.Tensor:
     """Magnitude of the Haar coefficients of a scale at each pixel, rows against rows; zeros around."""
     kernel = torch.full((1, 1, size, size), 1 / size, dtype=image.dtype)
     kernel[:, :, : size // 2] *= -1
@@ -249,7 +249,7 @@ def _haar(image, size):
     return conv2d(pad(image, (before, after, before, after)), kernel).abs()
 
 
-def _magnitudes(x, truth):
+def _magnitudes(x: torch.Tensor, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
     """Both as float32 magnitudes on the CPU, and the data range."""
     if x.shape != truth.shape or truth.ndim != 3:
         raise ValueError(f"x: found shape {tuple(x.shape)}, expected that of truth, "

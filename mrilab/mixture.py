@@ -9,6 +9,7 @@ the second by Tweedie's formula. What a network has learned can be held against 
 """
 
 import math
+from typing import Any
 
 import torch
 
@@ -44,7 +45,9 @@ class GaussianMixture(Prior):
     [1.0, 0.46, 0.0]
     """
 
-    def __init__(self, means, std, weights=None):
+    weights: torch.Tensor
+
+    def __init__(self, means: Any, std: float, weights: Any = None) -> None:
         means = torch.as_tensor(means, dtype=torch.float32)
         if means.ndim != 4 or means.shape[1] != 2 or 0 in means.shape or not means.isfinite().all():
             raise ValueError(f"means: found shape {tuple(means.shape)}, expected finite (components, 2, height, width)")
@@ -60,12 +63,12 @@ class GaussianMixture(Prior):
         self.means = torch.nn.Parameter(means, requires_grad=False)
         self.register_buffer("weights", weights)
 
-    def forward(self, x, sigma, voxel_size=None):
+    def forward(self, x: torch.Tensor, sigma: torch.Tensor, voxel_size: Any = None) -> torch.Tensor:   # noqa: ARG002
         """``D(x; sigma)``: see :meth:`mrilab.diffusion.Prior.denoise`."""
         s = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1)
         return x + s**2 * self.score(x, sigma)
 
-    def score(self, slices, sigma):
+    def score(self, slices: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
         """Gradient of :meth:`log_density` with respect to the slices, same shape and type.
 
         Parameters
@@ -79,11 +82,11 @@ class GaussianMixture(Prior):
         expected = log_parts.softmax(dim=1) @ self.means.double().flatten(1)
         return ((expected - slices.flatten(1)) / variance).reshape(slices.shape).to(slices.dtype)
 
-    def log_density(self, slices, sigma):
+    def log_density(self, slices: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
         """Log of the density of noisy slices, ``(slices,)`` in float64; arguments as for :meth:`score`."""
         return self._log_parts(slices, sigma)[0].logsumexp(dim=1)
 
-    def draw(self, count, seed=0):
+    def draw(self, count: int, seed: int = 0) -> torch.Tensor:
         """``count`` clean slices, float32 ``(count, 2, height, width)``: pick a mean, add noise of ``std``.
 
         Examples
@@ -96,7 +99,7 @@ class GaussianMixture(Prior):
         noise = torch.randn(count, *self.means.shape[1:], generator=generator)
         return self.means[which.to(self.means.device)] + self.std * noise.to(self.means.device)
 
-    def _log_parts(self, slices, sigma):
+    def _log_parts(self, slices: torch.Tensor, sigma: float | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Log of what each component adds to the noisy density ``(slices, components)``; variance ``(slices, 1)``."""
         if slices.ndim != 4 or slices.shape[1:] != self.means.shape[1:]:
             raise ValueError(f"slices: found shape {tuple(slices.shape)}, expected (slices, 2, height, width) "

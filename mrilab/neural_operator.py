@@ -9,15 +9,19 @@ grid that never changes. Their kernels are depthwise, of 7 x 7; full ones of 5 x
 The noise is a function, too. White noise of standard deviation ``sigma`` per pixel of ``a x b`` mm samples white
 noise of density ``sigma sqrt(a b)``: the same noise on pixels of 2 mm has half the ``sigma`` it has on 1 mm. White
 noise is no function (its variance grows without bound as pixels shrink), so the network sees it through a Gaussian
-of some ``length`` in mm, which makes it a random field with the same covariance on every grid (:func:`random_field`).
+of some ``length`` in mm. That makes it a random field with the same covariance on every grid whose pixels are not much
+larger: at distance ``r`` mm and for unit density it is ``exp(-r^2 / (4 length^2)) / (4 pi length^2)``.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.functional import conv2d, silu
 
+from .checks import check_choice
 from .diffusion import Prior, bf16
 from .unet import UNet
 
@@ -27,10 +31,10 @@ COARSE = 2.0            # pitch of the inner grid, in training pixels
 TOLERANCE = 0.03        # a voxel size this close to the training one counts as it: matrix sizes are whole numbers
 
 
-def taps(ratio, interpolation="bilinear", size=SIZE):
+def taps(ratio: float, interpolation: str = "bilinear") -> torch.Tensor:
     """Matrix that takes a stored kernel, along one axis, to another pixel size.
 
-    A stored kernel is a function known at ``size`` points one training pixel apart, times the training pixel. For
+    A stored kernel is a function known at ``SIZE`` points one training pixel apart, times the training pixel. For
     smaller pixels that function is interpolated and the weights, kernel times pixel, shrink with the pixel. For
     larger ones the roles change: the slice is interpolated to where the kernel has its points. In both, a stored
     weight is spread over the taps of the new grid and keeps its sum, so constants pass as in training.
@@ -42,13 +46,11 @@ def taps(ratio, interpolation="bilinear", size=SIZE):
     interpolation : str
         ``"bilinear"``; ``"fourier"``, the trigonometric interpolant with the frequencies of the coarser grid;
         ``"zero_padded"``, no interpolation: the stored weights as they are, with zeros around, or cropped.
-    size : int
-        Odd number of stored points.
 
     Returns
     -------
     Tensor
-        float32 ``(new size, size)``; the new size is odd and covers about the same length.
+        float32 ``(new size, SIZE)``; the new size is odd and covers about the same length.
 
     Examples
     --------
@@ -57,9 +59,8 @@ def taps(ratio, interpolation="bilinear", size=SIZE):
             [0.0000, 0.5000, 1.0000, 0.5000, 0.0000],
             [0.0000, 0.0000, 0.0000, 0.5000, 1.0000]])
     """
-    if interpolation not in INTERPOLATIONS:
-        raise ValueError(f"interpolation: found {interpolation!r}, expected one of {', '.join(INTERPOLATIONS)}")
-    reach = size // 2
+    check_choice(interpolation, "interpolation", INTERPOLATIONS)
+    reach = SIZE // 2
     spacing = max(ratio, 1.0)                               # of the coarser grid, in training pixels
     nodes = 2 * math.ceil(reach / spacing - 1e-6) + 1       # of the coarser grid on the kernel
     half = math.floor(nodes / 2 * spacing / ratio + 1e-6)
@@ -75,7 +76,7 @@ def taps(ratio, interpolation="bilinear", size=SIZE):
     return weights / weights.sum(dim=0)
 
 
-def resampling(count, pitch, new_count, new_pitch):
+def resampling(count: int, pitch: float, new_count: int, new_pitch: float) -> torch.Tensor:
     """Matrix ``(new_count, count)`` that samples a function, given on a centred grid, on another one.
 
     Both grids have their sample ``n // 2`` at the same place. Lanczos' kernel (a sinc under a sinc of three times
@@ -98,7 +99,7 @@ def resampling(count, pitch, new_count, new_pitch):
     return weights / torch.where(total > 0.1, total, torch.inf)         # a point outside of the slice sees nothing
 
 
-def low_pass(x, voxel_size, length=0.0, finest=0.0):
+def low_pass(x: torch.Tensor, voxel_size: Sequence[float], length: float = 0.0, finest: float = 0.0) -> torch.Tensor:
     """Smooth by a Gaussian of standard deviation ``length``, and drop what pixels of ``finest`` cannot hold (mm).
 
     Parameters
@@ -126,36 +127,10 @@ def low_pass(x, voxel_size, length=0.0, finest=0.0):
     return torch.fft.ifft2(torch.fft.fft2(x) * gain).real
 
 
-def random_field(shape, voxel_size, length, generator=None):
-    """White noise of unit density, seen through a Gaussian of standard deviation ``length``, on a grid.
-
-    Its covariance at distance ``r`` mm is ``exp(-r^2 / (4 length^2)) / (4 pi length^2)`` on every grid whose pixels
-    are not much larger than ``length``. With length zero it is the noise of a measurement: independent pixels of
-    standard deviation ``1 / sqrt(pixel area)``.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        ``(..., height, width)``.
-    voxel_size : tuple of float
-        In-plane ``(height, width)``, mm.
-    length : float
-        In mm.
-
-    Examples
-    --------
-    >>> fields = [random_field((64, 64), (d, d), 3, torch.Generator().manual_seed(0)) for d in (1, 2, 3)]
-    >>> [round((field.var() * 4 * torch.pi * 3**2).item(), 1) for field in fields]
-    [1.0, 1.0, 1.0]
-    """
-    white = torch.randn(shape, generator=generator) / math.sqrt(voxel_size[0] * voxel_size[1])
-    return low_pass(white, voxel_size, length)
-
-
 class _KernelBlock(nn.Module):
     """The U-Net's residual block (``mrilab.unet``) with kernels in mm."""
 
-    def __init__(self, channels, embedding):
+    def __init__(self, channels: int, embedding: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, SIZE)
         self.conv2 = nn.Conv2d(channels, channels, SIZE)
@@ -163,13 +138,13 @@ class _KernelBlock(nn.Module):
         for p in (self.conv2.weight, self.modulate.weight, self.modulate.bias):
             nn.init.zeros_(p)
 
-    def forward(self, x, embedding, matrices):
+    def forward(self, x: torch.Tensor, embedding: torch.Tensor, matrices: list[torch.Tensor] | None) -> torch.Tensor:
         scale, shift = self.modulate(embedding)[:, :, None, None].chunk(2, dim=1)
         h = convolve(silu(x), self.conv1, matrices)
         return x + convolve(silu(h * (1 + scale) + shift), self.conv2, matrices)
 
 
-def convolve(x, layer, matrices=None):
+def convolve(x: torch.Tensor, layer: nn.Conv2d, matrices: Sequence[torch.Tensor] | None = None) -> torch.Tensor:
     """A layer's kernel, interpolated by one matrix of :func:`taps` for each axis, on a slice with zeros around.
 
     Parameters
@@ -198,7 +173,7 @@ def convolve(x, layer, matrices=None):
     (tensor([0.6000, 0.8000, 1.0000, 1.0000, 1.0000, 0.8000, 0.6000]),
      tensor([0.7000, 1.0000, 1.0000, 1.0000, 1.0000, 1.0000, 0.7000]))
     """
-    weight = layer.weight
+    weight: torch.Tensor = layer.weight
     if matrices is not None:
         weight = matrices[0] @ weight.float() @ matrices[1].T
     return conv2d(x, weight, layer.bias, padding=(weight.shape[-2] // 2, weight.shape[-1] // 2))
@@ -221,7 +196,7 @@ class NeuralOperator(nn.Module):
     torch.Size([3, 2, 17, 30])
     """
 
-    def __init__(self, voxel_size, widths=(32, 32, 64, 128, 128)):
+    def __init__(self, voxel_size: float, widths: Sequence[int] = (32, 32, 64, 128, 128)) -> None:
         super().__init__()
         self.voxel_size = voxel_size
         self.widths = tuple(widths)
@@ -232,10 +207,11 @@ class NeuralOperator(nn.Module):
         self.down = _KernelBlock(width, embedding)
         self.up = _KernelBlock(width, embedding)
         self.last = nn.Conv2d(width, 2, SIZE)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        for p in self.last.parameters():
+            nn.init.zeros_(p)
 
-    def forward(self, x, condition, voxel_size, interpolation="bilinear"):
+    def forward(self, x: torch.Tensor, condition: torch.Tensor, voxel_size: Sequence[float],
+                interpolation: str = "bilinear") -> torch.Tensor:
         ratios = [d / self.voxel_size for d in voxel_size]
         matrices = None
         if max(abs(r - 1) for r in ratios) > TOLERANCE:
@@ -289,18 +265,17 @@ class OperatorPrior(Prior):
     torch.Size([1, 2, 21, 30])
     """
 
-    def __init__(self, widths=(32, 32, 64, 128, 128), voxel_sizes=(1, 1), sigma_data=0.3, length=None,
-                 interpolation="bilinear"):
+    def __init__(self, widths: Sequence[int] = (32, 32, 64, 128, 128), voxel_sizes: Sequence[float] = (1, 1),
+                 sigma_data: float = 0.3, length: float | None = None, interpolation: str = "bilinear") -> None:
         if voxel_sizes[0] != voxel_sizes[1] or not voxel_sizes[0] > 0:
             raise ValueError(f"voxel_sizes: found {tuple(voxel_sizes)}, expected one size, twice: an operator is "
                              "trained at one")
-        if interpolation not in INTERPOLATIONS:
-            raise ValueError(f"interpolation: found {interpolation!r}, expected one of {', '.join(INTERPOLATIONS)}")
+        check_choice(interpolation, "interpolation", INTERPOLATIONS)
         super().__init__(NeuralOperator(voxel_sizes[0], widths), voxel_sizes, sigma_data, conditioned=True)
         self.length = voxel_sizes[0] / 5 if length is None else length
         self.interpolation = interpolation
 
-    def forward(self, x, sigma, voxel_size):
+    def forward(self, x: torch.Tensor, sigma: torch.Tensor, voxel_size: Any = None) -> torch.Tensor:
         """``D(x; sigma)``; ``voxel_size`` is ``(slices, 2)``, the same for all slices up to a training pixel."""
         size, d = voxel_size[0].tolist(), self.net.voxel_size
         sigma = sigma.reshape(-1, 1, 1, 1).to(x.dtype)
@@ -315,7 +290,7 @@ class OperatorPrior(Prior):
         return clean if known is x else clean + beyond(x - known, sigma, min(1, size[0] / d) * min(1, size[1] / d))
 
 
-def beyond(x, sigma, share):
+def beyond(x: torch.Tensor, sigma: float | torch.Tensor, share: float) -> torch.Tensor:
     """What a slice has beyond the prior's frequencies, shrunk: ``share`` of all frequencies are the prior's.
 
     Parameters

@@ -5,10 +5,15 @@ orthonormal Fourier transform ``F``, mask ``M``. ``forward`` and ``adjoint`` say
 spend their time in ``normal = adjoint(forward(x))``, which is written for speed.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
 from .checks import check_maps_and_mask
 from .fourier import fft3c, ifft3c
+
+Linear = Callable[[torch.Tensor], torch.Tensor]
 
 
 class SenseOperator:
@@ -36,7 +41,7 @@ class SenseOperator:
     (torch.Size([1, 4, 6, 5]), True)
     """
 
-    def __init__(self, maps, mask):
+    def __init__(self, maps: Any, mask: Any) -> None:
         maps, mask = check_maps_and_mask(maps, mask)
         mask = mask.to(maps.device)
         self.shape = tuple(maps.shape[1:])
@@ -48,18 +53,18 @@ class SenseOperator:
         weight = torch.fft.ifftshift(mask).float() / mask.numel()
         self._weight = torch.stack([weight, -weight], -1)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """k-space ``(..., coils, z, y, x)`` of an image ``(..., z, y, x)``, zero where not measured."""
         self._check(x, "x", self.shape)
         return torch.stack([fft3c(s * x) * self.mask[..., None] for s in self.maps], -4)
 
-    def adjoint(self, kspace):
+    def adjoint(self, kspace: torch.Tensor) -> torch.Tensor:
         """Image ``(..., z, y, x)`` of k-space ``(..., coils, z, y, x)``: the adjoint of :meth:`forward`."""
         self._check(kspace, "kspace", tuple(self.maps.shape))
         coils = zip(self.maps, kspace.unbind(-4))
         return sum(s.conj() * ifft3c(k * self.mask[..., None]) for s, k in coils)
 
-    def normal(self, x):
+    def normal(self, x: torch.Tensor) -> torch.Tensor:
         """``adjoint(forward(x))``, by 2D transforms over (z, y) only, and differentiable.
 
         The readout is fully sampled, so its transform cancels against the inverse one. The shifts that
@@ -85,13 +90,13 @@ class SenseOperator:
             sum_.conj_physical_()
         return total.movedim(-3, -1)
 
-    def _check(self, x, name, shape):
+    def _check(self, x: torch.Tensor, name: str, shape: tuple[int, ...]) -> None:
         if tuple(x.shape[-len(shape):]) != shape:
             raise ValueError(f"{name}: found shape {tuple(x.shape)}, expected (..., "
                              f"{', '.join(map(str, shape))}), as the maps say")
 
 
-def relative_misfit(A, x, kspace):
+def relative_misfit(A: SenseOperator, x: torch.Tensor, kspace: torch.Tensor) -> float:
     """Relative residual ``|A x - y| / |y|`` over the measured samples, of one image, as a float.
 
     Examples
@@ -111,13 +116,14 @@ def relative_misfit(A, x, kspace):
     return residual / data if data else float(residual > 0)
 
 
-def _dot(a, b):
+def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
     """Real part of the inner product."""
     return (torch.view_as_real(a) * torch.view_as_real(b)).sum().item()
 
 
 @torch.no_grad()
-def conjugate_gradients(A, b, x0=None, iterations=20, tolerance=1e-6):
+def conjugate_gradients(A: Linear, b: torch.Tensor, x0: torch.Tensor | None = None, iterations: int = 20,
+                        tolerance: float = 1e-6) -> tuple[torch.Tensor, int]:
     """Solve ``A x = b`` for a Hermitian positive definite ``A`` (Hestenes and Stiefel, 1952).
 
     Parameters

@@ -4,12 +4,15 @@ Arrays are drawn with the origin at the lower left: data are stored with z up, y
 the right. matplotlib is imported when a figure is asked for, not before.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 
-from .checks import PLANES
+from .checks import PLANES, check_choice, in_plane
 
 
-def use_style():
+def use_style() -> None:
     """Set the book's matplotlib style.
 
     Examples
@@ -28,7 +31,7 @@ def use_style():
     })
 
 
-def describe(voxel_size, acceleration=None):
+def describe(voxel_size: Sequence[float], acceleration: float | None = None) -> str:
     """Voxel size and acceleration as a title says them.
 
     Examples
@@ -43,7 +46,8 @@ def describe(voxel_size, acceleration=None):
     return text if acceleration is None else f"{text}, R = {acceleration:.3g}"
 
 
-def take_slice(volume, voxel_size, plane="axial", index=None):
+def take_slice(volume: torch.Tensor, voxel_size: Sequence[float], plane: str = "axial",
+               index: float | None = None) -> tuple[torch.Tensor, tuple[float, ...]]:
     """One slice of a volume and its extent.
 
     Parameters
@@ -68,20 +72,21 @@ def take_slice(volume, voxel_size, plane="axial", index=None):
     >>> tuple(image.shape), extent
     ((4, 8), (0, 16, 0, 4))
     """
-    if plane not in PLANES:
-        raise ValueError(f"plane: found {plane!r}, expected one of {', '.join(PLANES)}")
+    check_choice(plane, "plane", PLANES)
     axis = PLANES[plane]
     size = volume.shape[axis]
     index = 0.5 if index is None else index
     number = min(int(index * size), size - 1) if isinstance(index, float) else index
     image = volume.detach().cpu().select(axis, number)
     image = image.abs() if image.is_complex() else image
-    height, width = (d for a, d in enumerate(voxel_size) if a != axis)
+    height, width = in_plane(voxel_size, axis)
     return image, (0, image.shape[1] * width, 0, image.shape[0] * height)
 
 
-def show_slices(images, titles, voxel_size, acceleration=None, plane="axial", index=None, window=None,
-                truth=None, error_gain=5, width=2.4):
+def show_slices(images: Sequence[torch.Tensor], titles: Sequence[str], voxel_size: Any, acceleration: Any = None,
+                plane: str | Sequence[str] = "axial", index: float | None = None,
+                window: tuple[float, float] | None = None, truth: torch.Tensor | None = None,
+                error_gain: float = 5, width: float = 2.4) -> Any:
     """Slices side by side in one grey window; with ``truth``, the error maps below them.
 
     Parameters

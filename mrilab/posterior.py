@@ -26,18 +26,23 @@ squares plus noise of the first level, as that of ISCS does. A large first level
 
 import functools
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from .checks import PLANES
+from .checks import PLANES, check_choice, check_falling, check_weight, check_whole
+from .diffusion import Prior
 from .operators import conjugate_gradients
-from .problem import Problem
+from .problem import Callback, Problem, denoise_slices
+from .volumes import Acquisition, Reconstruction
 
 
-def dds(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3.0, 0.01), gamma=None, eta=0.85, cg_iterations=5,
-        progress=True, callback=None):
+def dds(acquisition: Acquisition, prior: Prior, plane: str = "axial", steps: int = 50, seed: int = 0,
+        sigma: Sequence[float] = (3.0, 0.01), gamma: float | None = None, eta: float = 0.85, cg_iterations: int = 5,
+        progress: bool = True, callback: Callback | None = None) -> Reconstruction:
     """Decomposed diffusion sampler (Chung, Lee and Ye, arXiv 2303.05754), one plane.
 
     Every slice of the plane is denoised in every step. Steps, eta and conjugate-gradient steps are by default those of
@@ -89,12 +94,14 @@ def dds(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3.0, 0.01), 
     >>> result.image.shape == truth.shape, result.network_evaluations == 3 * len(truth)
     (True, True)
     """
-    return _sample("DDS", acquisition, prior, (plane,), steps, seed, sigma, gamma, eta, cg_iterations, progress,
+    return _sample("DDS", acquisition, prior, [plane], steps, seed, sigma, gamma, eta, cg_iterations, progress,
                    callback)
 
 
-def diffusion_mbir(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3.0, 0.01), gamma=None, eta=0.85,
-                   cg_iterations=5, tv=0.001, progress=True, callback=None):
+def diffusion_mbir(acquisition: Acquisition, prior: Prior, plane: str = "axial", steps: int = 50, seed: int = 0,
+                   sigma: Sequence[float] = (3.0, 0.01), gamma: float | None = None, eta: float = 0.85,
+                   cg_iterations: int = 5, tv: float = 0.001, progress: bool = True,
+                   callback: Callback | None = None) -> Reconstruction:
     """DiffusionMBIR (Chung et al., arXiv 2211.10655): total variation across the slices of the plane.
 
     The correction minimises ``|A x - y|^2 / 2 + rho |x - clean|^2 / 2 + tv |D x|_1`` with the differences ``D`` between
@@ -125,15 +132,14 @@ def diffusion_mbir(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3
     >>> result.image.shape == truth.shape
     True
     """
-    if not 0 <= tv < math.inf:
-        raise ValueError(f"tv: found {tv!r}, expected a weight of 0 or more")
-    correct = _tv_step(_axis(plane), tv, penalty=2 * tv) if tv else Problem.data_step
-    return _sample("DiffusionMBIR", acquisition, prior, (plane,), steps, seed, sigma, gamma, eta, cg_iterations,
-                   progress, callback, correct=correct)
+    check_weight(tv, "tv")
+    return _sample("DiffusionMBIR", acquisition, prior, [plane], steps, seed, sigma, gamma, eta, cg_iterations,
+                   progress, callback, correct=_tv_step(_axis(plane), tv, penalty=2 * tv) if tv else Problem.data_step)
 
 
-def tpdm(acquisition, prior, planes=("axial", "coronal"), steps=50, seed=0, sigma=(3.0, 0.01), gamma=None, eta=0.85,
-         cg_iterations=5, progress=True, callback=None):
+def tpdm(acquisition: Acquisition, prior: Prior, planes: Sequence[str] = ("axial", "coronal"), steps: int = 50,
+         seed: int = 0, sigma: Sequence[float] = (3.0, 0.01), gamma: float | None = None, eta: float = 0.85,
+         cg_iterations: int = 5, progress: bool = True, callback: Callback | None = None) -> Reconstruction:
     """Two perpendicular diffusion models (Lee et al., arXiv 2303.08440): the planes take turns.
 
     The volume's density is modelled as a product, ``p(x) ~ p_1(slices of one plane) p_2(slices of another)``, and each
@@ -168,8 +174,9 @@ def tpdm(acquisition, prior, planes=("axial", "coronal"), steps=50, seed=0, sigm
                    callback)
 
 
-def iscs(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3.0, 0.01), gamma=None, eta=1.0, cg_iterations=5,
-         progress=True, callback=None):
+def iscs(acquisition: Acquisition, prior: Prior, plane: str = "axial", steps: int = 50, seed: int = 0,
+         sigma: Sequence[float] = (3.0, 0.01), gamma: float | None = None, eta: float = 1.0, cg_iterations: int = 5,
+         progress: bool = True, callback: Callback | None = None) -> Reconstruction:
     """Inter-slice consistent stochasticity (Du et al., arXiv 2602.04162): :func:`dds` with :func:`slerp_noise`.
 
     Neighbouring slices get nearly the same noise, so their samples fall alike where the data do not decide. The mean
@@ -191,11 +198,11 @@ def iscs(acquisition, prior, plane="axial", steps=50, seed=0, sigma=(3.0, 0.01),
     >>> result.image.shape == truth.shape
     True
     """
-    return _sample("ISCS", acquisition, prior, (plane,), steps, seed, sigma, gamma, eta, cg_iterations, progress,
+    return _sample("ISCS", acquisition, prior, [plane], steps, seed, sigma, gamma, eta, cg_iterations, progress,
                    callback, noise=functools.partial(slerp_noise, axis=_axis(plane)))
 
 
-def white_noise(shape, generator):
+def white_noise(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     """Complex noise of variance 1 in the real and the imaginary part each, complex64.
 
     Examples
@@ -207,7 +214,7 @@ def white_noise(shape, generator):
     return torch.view_as_complex(torch.randn(*shape, 2, generator=generator))
 
 
-def slerp_noise(shape, generator, axis):
+def slerp_noise(shape: tuple[int, ...], generator: torch.Generator, axis: int) -> torch.Tensor:
     """Noise whose slices turn at equal steps from one random slice to another: spherical interpolation.
 
     Of n slices, slice k is ``(sin((1 - a) theta) z_0 + sin(a theta) z_1) / sin(theta)`` with ``a = (k + 1/2) / n`` and
@@ -243,23 +250,34 @@ def slerp_noise(shape, generator, axis):
     return ((((1 - a) * theta).sin() * first + (a * theta).sin() * last) / theta.sin()).movedim(0, axis)
 
 
-def _sample(name, acquisition, prior, planes, steps, seed, sigma, gamma, eta, cg_iterations, progress, callback,
-            noise=white_noise, correct=Problem.data_step):
+def _sample(name: str, acquisition: Acquisition, prior: Prior, planes: Sequence[str], steps: int, seed: int,
+            sigma: Sequence[float], gamma: float | None, eta: float, cg_iterations: int, progress: bool,
+            callback: Callback | None, noise: Callable[..., torch.Tensor] = white_noise,
+            correct: Callable[..., torch.Tensor] = Problem.data_step) -> Reconstruction:
     """Predict, correct, renoise."""
-    _check(planes, steps, sigma, gamma, eta, cg_iterations)
+    axes = [_axis(plane) for plane in planes]
+    check_falling(sigma)
+    check_whole(steps, "steps")
+    check_whole(cg_iterations, "cg_iterations")
+    if gamma is not None and not 0 < gamma < math.inf:
+        raise ValueError(f"gamma: found {gamma!r}, expected a positive number, or None")
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta: found {eta!r}, expected a share between 0 and 1")
     problem = Problem(acquisition, prior)
     generator = torch.Generator().manual_seed(seed)
 
-    def draw():
+    def draw() -> torch.Tensor:
         return noise(tuple(problem.start.shape), generator).to(problem.start.device)
 
-    levels = np.geomspace(*sigma, steps).tolist()
+    levels = np.geomspace(sigma[0], sigma[1], steps).tolist()
     x = problem.start + levels[0] * draw()
     bar = tqdm(zip(levels, [*levels[1:], 0.0]), desc=name, total=steps, disable=not progress)
     for i, (now, then) in enumerate(bar):
-        plane = planes[i % len(planes)]
-        clean = problem.denoise(x, now, plane).movedim(0, PLANES[plane])
-        image = correct(problem, clean, _rho(problem, now, gamma), clean, cg_iterations)
+        clean = denoise_slices(x, prior, now, problem.voxel_size, planes[i % len(planes)])
+        problem.evaluations += len(clean)
+        clean = clean.movedim(0, axes[i % len(axes)])
+        rho = 1 / gamma if gamma is not None else problem.noise**2 * (1 / now**2 + 1 / prior.sigma_data**2)
+        image = correct(problem, clean, rho, clean, cg_iterations)
         eps = (x - (image if gamma is None else clean)) / now
         x = image + then * (math.sqrt(1 - eta**2) * eps + eta * draw())
         misfit = problem.misfit(image)
@@ -269,25 +287,19 @@ def _sample(name, acquisition, prior, planes, steps, seed, sigma, gamma, eta, cg
     return problem.result(image, misfit)
 
 
-def _rho(problem, sigma, gamma):
-    """Weight of the denoised image against the data."""
-    if gamma is not None:
-        return 1 / gamma
-    return problem.noise**2 * (1 / sigma**2 + 1 / problem.prior.sigma_data**2)
-
-
-def _tv_step(axis, tv, penalty):
+def _tv_step(axis: int, tv: float, penalty: float) -> Callable[..., torch.Tensor]:
     """A function like ``Problem.data_step`` that adds ``tv |D x|_1``; it remembers w and u, ADMM's split and dual."""
-    w = u = None
+    w: Any = None
+    u: Any = None
 
-    def step(problem, clean, rho, x, iterations):
+    def step(problem: Problem, clean: torch.Tensor, rho: float, x: torch.Tensor, iterations: int) -> torch.Tensor:
         nonlocal w, u
         end = torch.zeros_like(x.narrow(axis, 0, 1))
 
-        def adjoint(differences):
+        def adjoint(differences: torch.Tensor) -> torch.Tensor:
             return -torch.diff(differences, dim=axis, prepend=end, append=end)
 
-        def system(v):
+        def system(v: torch.Tensor) -> torch.Tensor:
             return problem.operator.normal(v) + rho * v + penalty * adjoint(torch.diff(v, dim=axis))
 
         if w is None:
@@ -303,21 +315,6 @@ def _tv_step(axis, tv, penalty):
     return step
 
 
-def _axis(plane):
-    if plane not in PLANES:
-        raise ValueError(f"plane: found {plane!r}, expected one of {', '.join(PLANES)}")
+def _axis(plane: str) -> int:
+    check_choice(plane, "plane", PLANES)
     return PLANES[plane]
-
-
-def _check(planes, steps, sigma, gamma, eta, cg_iterations):
-    for plane in planes:
-        _axis(plane)
-    if len(sigma) != 2 or not math.inf > sigma[0] >= sigma[1] > 0:
-        raise ValueError(f"sigma: found {sigma!r}, expected a first and a last noise level, falling, above 0")
-    for name, value in (("steps", steps), ("cg_iterations", cg_iterations)):
-        if not (isinstance(value, int) and value >= 1):
-            raise ValueError(f"{name}: found {value!r}, expected a whole number of 1 or more")
-    if gamma is not None and not 0 < gamma < math.inf:
-        raise ValueError(f"gamma: found {gamma!r}, expected a positive number, or None")
-    if not 0 <= eta <= 1:
-        raise ValueError(f"eta: found {eta!r}, expected a share between 0 and 1")

@@ -51,8 +51,8 @@ class Network(BaseModel):
         """What no field can tell alone."""
         (low, high), operator = self.voxel_sizes, self.network == "operator"
         if low > high or (operator and low < high):
-            raise ValueError(f"voxel_sizes: found {low:g} and {high:g}, expected smallest and largest in mm; of an "
-                             "operator the same twice")
+            expected = "one size, twice: an operator is trained at one" if operator else "(smallest, largest) in mm"
+            raise ValueError(f"voxel_sizes: found {low:g} and {high:g}, expected {expected}")
         weights = sum(4 * w**2 * (27 if self.network == "unet3d" else 9) for w in self.widths)
         if weights > LARGEST_NETWORK or (operator and len(self.widths) < 2):
             raise ValueError(f"widths: found {list(self.widths)}, with {weights:,} weights in the blocks' kernels, "
@@ -176,7 +176,8 @@ def load_prior(name_or_path: str | Path, device: str | torch.device = "cpu") -> 
     (1.0, 1.0)
     """
     device = check_device(device)
-    path, card = locate(name_or_path, "prior"), read_card(name_or_path)
+    path = locate(name_or_path, "prior")
+    card = read_card(path)
     if path.stat().st_size > LARGEST_WEIGHTS:
         raise ValueError(f"{path}: found {path.stat().st_size} bytes, expected at most {LARGEST_WEIGHTS}")
     found = sha256(path)

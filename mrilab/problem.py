@@ -7,18 +7,21 @@ and brings the result back.
 
 import time
 import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import distributed
 
-from .checks import PLANES
+from .checks import PLANES, in_plane
 from .coils import noise_level
 from .diffusion import Prior, to_channels, to_complex
 from .metrics import percentile
 from .operators import SenseOperator, conjugate_gradients
 from .volumes import Acquisition, Reconstruction
 
-START = dict(regularization=0.005, iterations=10)       # of least squares
+REGULARIZATION, ITERATIONS = 0.005, 10      # of the least squares that everything starts from
+Callback = Callable[[int, torch.Tensor, float], Any]        # iteration, image, misfit
 
 
 class Problem:
@@ -58,18 +61,17 @@ class Problem:
     (torch.Size([21, 27, 21]), True)
     """
 
-    def __init__(self, acquisition, prior, prior_voxel_size=None):
+    def __init__(self, acquisition: Acquisition, prior: Prior, prior_voxel_size: Sequence[float] | None = None) -> None:
         for name, value, kind in (("acquisition", acquisition, Acquisition), ("prior", prior, Prior)):
             if not isinstance(value, kind):
                 raise ValueError(f"{name}: found {type(value).__name__}, expected a {kind.__name__}")
         self.begin = time.perf_counter()
         acquisition = acquisition.to(next(prior.parameters()).device)
         self.operator = SenseOperator(acquisition.maps, acquisition.mask)
-        self.voxel_size, self.prior, self.evaluations, self.applications = acquisition.voxel_size, prior, 0, 0
+        self.voxel_size, self.prior, self.evaluations = acquisition.voxel_size, prior, 0
         measured = self.operator.adjoint(acquisition.kspace)
-        weight = START["regularization"]
-        start, self.applications = conjugate_gradients(lambda v: self.operator.normal(v).add_(v, alpha=weight),
-                                                       measured, iterations=START["iterations"], tolerance=1e-3)
+        start, self.applications = conjugate_gradients(lambda v: self.operator.normal(v).add_(v, alpha=REGULARIZATION),
+                                                       measured, iterations=ITERATIONS, tolerance=1e-3)
         self.scale = percentile(start, 0.99)
         if self.scale == 0:
             raise ValueError("acquisition: found k-space of zeros, expected a measurement")
@@ -83,37 +85,31 @@ class Problem:
         self.noise_misfit = self.noise * (2 * self.samples / self.energy) ** 0.5
         _warn_of_voxel_size(prior, prior_voxel_size or self.voxel_size)
 
-    def data_step(self, target, rho, x, iterations):
+    def data_step(self, target: torch.Tensor, rho: float, x: torch.Tensor, iterations: int) -> torch.Tensor:
         """``min |A x - y|^2 + rho |x - target|^2`` by conjugate gradients from ``x``."""
         x, used = conjugate_gradients(lambda v: self.operator.normal(v).add_(v, alpha=rho),
                                       self.measured + rho * target, x, iterations)
         self.applications += used + 1
         return x
 
-    def denoise(self, x, sigma, plane, chosen=slice(None)):
-        """The slices of a plane, or those chosen, through the prior: complex64 ``(slices, ., .)``."""
-        clean = denoise_slices(x, self.prior, sigma, self.voxel_size, plane, chosen)
-        self.evaluations += len(clean)
-        return clean
-
-    def misfit(self, x):
+    def misfit(self, x: torch.Tensor) -> float:
         """``|A x - y| / |y|``, multiplied out: one normal operator instead of a pass over k-space."""
         return self.misfit_and_residual(x)[0]
 
-    def misfit_and_residual(self, x):
+    def misfit_and_residual(self, x: torch.Tensor) -> tuple[float, torch.Tensor]:
         """The misfit, and ``A^H (A x - y)``, complex64 ``(z, y, x)``."""
         self.applications += 1
         residual = self.operator.normal(x) - self.measured
         square = torch.vdot(x.flatten(), (residual - self.measured).flatten()).real.item() + self.energy
         return (max(square, 0) / self.energy) ** 0.5, residual
 
-    def result(self, x, misfit):
+    def result(self, x: torch.Tensor, misfit: float) -> Reconstruction:
         """The image in the acquisition's units, and what it cost."""
         return Reconstruction((x * self.scale).contiguous(), self.voxel_size, self.evaluations, self.applications,
                               time.perf_counter() - self.begin, misfit)
 
 
-def _warn_of_voxel_size(prior, voxel_size):
+def _warn_of_voxel_size(prior: Prior, voxel_size: Sequence[float]) -> None:
     """Warn when slices of a volume have voxel sizes (mm) outside those a prior was trained on, by more than 5 %."""
     low, high = prior.voxel_sizes
     if not low / 1.05 <= min(voxel_size) <= max(voxel_size) <= high * 1.05:
@@ -121,7 +117,8 @@ def _warn_of_voxel_size(prior, voxel_size):
         warnings.warn(f"voxel size {found} mm: the prior was trained on {low:g} to {high:g} mm", stacklevel=4)
 
 
-def denoise_slices(x, prior, sigma, voxel_size, plane, chosen=slice(None)):
+def denoise_slices(x: torch.Tensor, prior: Prior, sigma: float, voxel_size: Sequence[float], plane: str,
+                   chosen: torch.Tensor | slice = slice(None)) -> torch.Tensor:
     """The slices of a plane of a volume, or those chosen, through a prior: complex64 ``(slices, ., .)``.
 
     Started by ``torchrun``, each process denoises its share, and all get the whole.
@@ -134,14 +131,14 @@ def denoise_slices(x, prior, sigma, voxel_size, plane, chosen=slice(None)):
     torch.Size([12, 8, 16])
     """
     axis = PLANES[plane]
-    in_plane = tuple(d for a, d in enumerate(voxel_size) if a != axis)
+    size = in_plane(voxel_size, axis)
     slices = x.movedim(axis, 0)[chosen]
     if not (distributed.is_available() and distributed.is_initialized()):
-        return to_complex(prior.denoise(to_channels(slices), sigma, in_plane))
+        return to_complex(prior.denoise(to_channels(slices), sigma, size))
     rank, ranks = distributed.get_rank(), distributed.get_world_size()
     mine = slice(rank * len(slices) // ranks, (rank + 1) * len(slices) // ranks)
     clean = torch.zeros(len(slices), *slices.shape[1:], dtype=torch.complex64, device=x.device)
     if mine.start < mine.stop:
-        clean[mine] = to_complex(prior.denoise(to_channels(slices[mine]), sigma, in_plane))
+        clean[mine] = to_complex(prior.denoise(to_channels(slices[mine]), sigma, size))
     distributed.all_reduce(torch.view_as_real(clean))       # everything else is zero
     return clean

@@ -118,13 +118,11 @@ def in_parallel(function: Callable[..., Any], calls: Sequence[tuple], count: int
         if scheduler:
             from distributed import Client
 
+            kind = "scheduler_file" if scheduler.endswith(".json") else "address"
+            where: dict[str, Any] = {kind: scheduler, "timeout": 30}
             if scheduler == "local":
-                client = Client(n_workers=max(1, count), threads_per_worker=1, dashboard_address=None)
-            elif scheduler.endswith(".json"):
-                client = Client(scheduler_file=scheduler, timeout=30)
-            else:
-                client = Client(scheduler, timeout=30)
-            stack.enter_context(client)
+                where = dict(n_workers=max(1, count), threads_per_worker=1, dashboard_address=None)
+            stack.enter_context(Client(**where))
             stack.enter_context(joblib.parallel_config(backend="dask"))
         work = joblib.Parallel(-1 if scheduler else count, batch_size=1, return_as="generator_unordered")
         yield from work(joblib.delayed(function)(*call) for call in calls)

@@ -7,8 +7,10 @@ import csv
 import io
 import itertools
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,10 +42,10 @@ class Preferences:
     new preferred to old: 75% of 40 answers [60%, 87%]
     """
 
-    pairs: list
-    readers: list
+    pairs: list[dict[str, Any]]
+    readers: list[dict[str, Any]]
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = [f"{len(self.readers)} reader{'s' * (len(self.readers) > 1)}"]
         for p in self.pairs:
             lines.append(f"{p['first']} preferred to {p['second']}: {p['share']:.0%} of {p['answers']} answers "
@@ -53,7 +55,8 @@ class Preferences:
         return "\n".join(lines)
 
 
-def preferences(paths, confidence=0.95, resamples=2000, seed=0):
+def preferences(paths: str | Path | Sequence[str | Path], confidence: float = 0.95, resamples: int = 2000,
+                seed: int = 0) -> Preferences:
     """Preference shares and agreement from the CSV files of a reader study.
 
     Intervals are percentile bootstrap ones. That of a share draws the readers and the cases anew, both with
@@ -120,7 +123,7 @@ def preferences(paths, confidence=0.95, resamples=2000, seed=0):
     return Preferences(found, [_describe(name, [row for row in rows if row["reader"] == name]) for name in names])
 
 
-def krippendorff_alpha(table, weights=None):
+def krippendorff_alpha(table: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Agreement beyond chance: 1 if readers always agree, 0 if no more than by chance (Krippendorff's alpha).
 
     The distance between two answers is the square of their difference, so that *equal*, 0.5, lies between the two
@@ -152,7 +155,8 @@ def krippendorff_alpha(table, weights=None):
     counted = weights * (number > 1)
     total, squares = values.sum(0), (values**2).sum(0)
 
-    def spread(n, one, two):            # sum over all ordered pairs of n values of their squared difference
+    def spread(n: Any, one: Any, two: Any) -> Any:
+        """Sum over all ordered pairs of n values of their squared difference."""
         return 2 * (n * two - one**2)
 
     within = counted @ (spread(number, total, squares) / np.maximum(number - 1, 1))
@@ -161,7 +165,7 @@ def krippendorff_alpha(table, weights=None):
         return np.where(spread(n, one, two) > 1e-12, 1 - within * (n - 1) / spread(n, one, two), np.nan)
 
 
-def to_csv(rows):
+def to_csv(rows: Iterable[dict[str, Any]]) -> str:
     """Answers, one dict of ``COLUMNS`` each, as the text of a CSV file.
 
     Examples
@@ -176,35 +180,36 @@ def to_csv(rows):
     return file.getvalue()
 
 
-def _share(table, by_reader, by_case):
+def _share(table: np.ndarray, by_reader: np.ndarray, by_case: np.ndarray) -> np.ndarray:
     given = ~np.isnan(table)
-    counts = [((by_reader @ x) * by_case).sum(1) for x in (np.where(given, table, 0), given.astype(float))]
-    return np.divide(*counts, out=np.full(len(by_case), np.nan), where=counts[1] > 0)
+    total, count = (((by_reader @ x) * by_case).sum(1) for x in (np.where(given, table, 0), given.astype(float)))
+    return np.divide(total, count, out=np.full(len(by_case), np.nan), where=count > 0)
 
 
-def _interval(values, confidence, cases, prefix=""):
+def _interval(values: np.ndarray, confidence: float, cases: int, prefix: str = "") -> dict[str, float]:
     low, high = math.nan, math.nan
     if cases > 1 and not np.isnan(values).all():
         low, high = np.nanquantile(values, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist()
     return {f"{prefix}low": low, f"{prefix}high": high}
 
 
-def _agreement(table):
+def _agreement(table: np.ndarray) -> float:
     same = [a == b for a, b in itertools.combinations(table, 2)]
     both = [~np.isnan(a + b) for a, b in itertools.combinations(table, 2)]
     return float(np.sum(same) / np.sum(both)) if np.sum(both) else math.nan
 
 
-def _describe(name, rows):
+def _describe(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     sides = [{"left": 1, "equal": 0.5, "right": 0}[row["answer"]] for row in rows]
     return {"reader": name, "answers": len(rows), "left": float(np.mean(sides)),
             "seconds": float(np.median([row["seconds"] for row in rows]))}
 
 
-def _read(paths):
+def _read(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     if not paths:
         raise ValueError("paths: found none, expected at least one CSV file of a reader study")
-    rows, seen = [], {}
+    rows: list[dict[str, Any]] = []
+    seen: dict[tuple[str, ...], Path] = {}
     for path in map(Path, paths):
         try:
             text = path.read_text(encoding="utf-8-sig")         # a spreadsheet may have put a mark in front
@@ -231,7 +236,7 @@ def _read(paths):
     return rows
 
 
-def _check(row, name):
+def _check(row: dict[str, Any], name: str) -> dict[str, Any]:
     for column in COLUMNS:
         if row[column] is None or not row[column].strip():
             raise ValueError(f"{name}: found no {column}, expected an entry in each column")

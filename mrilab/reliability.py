@@ -8,6 +8,7 @@ says how well lesions can be told from none.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch.nn.functional import conv3d
@@ -17,7 +18,7 @@ from .checks import check_voxel_size
 FINER = 5       # points along each axis of a voxel, for the partial volume of a lesion's edge
 
 
-def reliability_curve(spread, error, bins=10):
+def reliability_curve(spread: torch.Tensor, error: torch.Tensor, bins: int = 10) -> tuple[torch.Tensor, torch.Tensor]:
     """Error against spread, in groups of equally many voxels sorted by spread.
 
     Parameters
@@ -52,7 +53,7 @@ def reliability_curve(spread, error, bins=10):
     return rms[0], rms[1]
 
 
-def conformal_factor(spread, error, level=0.9):
+def conformal_factor(spread: torch.Tensor, error: torch.Tensor, level: float = 0.9) -> float:
     """The factor that makes ``estimate +- factor spread`` cover the truth in a share ``level`` of the voxels.
 
     Split conformal prediction with a scaled score (Lei et al., JASA 113:1094, 2018): the ``ceil((n + 1) level)``-th
@@ -90,7 +91,7 @@ def conformal_factor(spread, error, level=0.9):
     return score.kthvalue(rank).values.item()
 
 
-def lesion(diameter, voxel_size):
+def lesion(diameter: float, voxel_size: Sequence[float]) -> torch.Tensor:
     """A ball with partial volume at its edge: the share of each voxel that lies inside.
 
     Parameters
@@ -123,7 +124,7 @@ def lesion(diameter, voxel_size):
     return inside.reshape(sides[0], FINER, sides[1], FINER, sides[2], FINER).mean((1, 3, 5))
 
 
-def place(profile, centres, shape):
+def place(profile: torch.Tensor, centres: Sequence[Sequence[int]], shape: Sequence[int]) -> torch.Tensor:
     """Copies of a lesion about voxels of an empty volume; what sticks out is cut off.
 
     Parameters
@@ -155,7 +156,7 @@ def place(profile, centres, shape):
     return padded[tuple(slice(r, r + n) for r, n in zip(reach, shape))]
 
 
-def matched_filter(x, profile):
+def matched_filter(x: torch.Tensor, profile: torch.Tensor) -> torch.Tensor:
     """The contrast that a lesion of a known shape would have about each voxel.
 
     The least-squares fit of ``constant + contrast * profile`` to the image, over the profile's box: the best detector
@@ -197,7 +198,7 @@ def matched_filter(x, profile):
     return conv3d(x[None, None], (template / energy)[None, None], padding="same")[0, 0]
 
 
-def auc(present, absent):
+def auc(present: torch.Tensor, absent: torch.Tensor) -> float:
     """Area under the ROC curve: how often a score with a lesion is above one without; ties count half.
 
     Examples
@@ -213,7 +214,7 @@ def auc(present, absent):
     return float(statistic) / (len(present) * len(absent))
 
 
-def _pair(spread, error):
+def _pair(spread: torch.Tensor, error: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     if spread.shape != error.shape or not spread.numel():
         raise ValueError(f"error: found shape {tuple(error.shape)}, expected that of spread, {tuple(spread.shape)}, "
                          "and at least one voxel")

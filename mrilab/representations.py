@@ -17,19 +17,24 @@ Both grids cover the field of view of the acquisition with the image's centre at
 """
 
 import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from .checks import check_array, check_voxel_size
-from .fourier import fft3c, ifft3c, resampled_shape, resize_centred
-from .operators import conjugate_gradients
+from .checks import check_array, check_choice, check_voxel_size, check_whole
+from .fourier import along_axes, fft3c, ifft3c, resampled_shape, resize_centred
+from .operators import Linear, conjugate_gradients
+from .problem import Problem
 
 INTERPOLATIONS = ("nearest", "trilinear", "fourier")
 NAMES = ("voxel", *INTERPOLATIONS, "gaussian", "neural_field")
+Size = Sequence[float]
 
 
-def represent(name, start, voxel_size, prior_voxel_size=None, **options):
+def represent(name: str, start: torch.Tensor, voxel_size: Size, prior_voxel_size: Size | None = None,
+              **options: Any) -> "Representation":
     """A representation by its name, started from an image.
 
     Parameters
@@ -66,9 +71,8 @@ def represent(name, start, voxel_size, prior_voxel_size=None, **options):
     >>> tuple(x.image().shape), tuple(x.prior_image().shape)
     ((6, 7, 8), (12, 14, 16))
     """
-    if name not in NAMES:
-        raise ValueError(f"representation: found {name!r}, expected one of {', '.join(NAMES)}")
-    start = check_array(start, "start", 3, "(z, y, x)") if not _is_double(start) else start
+    check_choice(name, "representation", NAMES)
+    start = check_array(start, "start", 3, "(z, y, x)")
     if not start.is_complex():
         raise ValueError(f"start: found {start.dtype}, expected a complex image")
     voxel_size = check_voxel_size(voxel_size)
@@ -82,7 +86,8 @@ def represent(name, start, voxel_size, prior_voxel_size=None, **options):
     return Grid(start, voxel_size, prior_voxel_size, "fourier" if name == "voxel" else name, **options)
 
 
-def interpolation(n, m, kind, dtype=torch.float32, antialias=True):
+def interpolation(n: int, m: int, kind: str, dtype: torch.dtype = torch.float32,
+                  antialias: bool = True) -> torch.Tensor:
     """The matrix that takes ``n`` samples over a field of view to ``m`` samples over the same field of view.
 
     Interpolation is linear and works along one axis after the other, so a small matrix for each axis says all of it,
@@ -117,8 +122,7 @@ def interpolation(n, m, kind, dtype=torch.float32, antialias=True):
     >>> interpolation(6, 3, "trilinear")[1], interpolation(6, 3, "trilinear", antialias=False)[1]
     (tensor([0.0000, 0.0000, 0.2500, 0.5000, 0.2500, 0.0000]), tensor([0., 0., 0., 1., 0., 0.]))
     """
-    if kind not in INTERPOLATIONS:
-        raise ValueError(f"kind: found {kind!r}, expected one of {', '.join(INTERPOLATIONS)}")
+    check_choice(kind, "kind", INTERPOLATIONS)
     if kind == "fourier":
         k = fft3c(torch.eye(n, dtype=torch.float64)[None], axes=(-1,))
         columns = ifft3c(resize_centred(k, (1, n, m)), axes=(-1,))[0] * math.sqrt(m / n)
@@ -158,55 +162,48 @@ class Grid(torch.nn.Module):
     ((8, 4, 4, 2), (4, 4, 4), (8, 4, 2))
     """
 
-    def __init__(self, start, voxel_size, prior_voxel_size, kind, antialias=True):
+    def __init__(self, start: torch.Tensor, voxel_size: Size, prior_voxel_size: Size, kind: str,
+                 antialias: bool = True) -> None:
         super().__init__()
         prior_shape = resampled_shape(start.shape, voxel_size, prior_voxel_size)
         finer = [max(n, m) for n, m in zip(start.shape, prior_shape)]
 
-        def matrices(old, new):
+        def matrices(old: Sequence[int], new: Sequence[int]) -> list[torch.Tensor | None]:
             return [None if n == m else interpolation(n, m, kind, start.real.dtype, antialias).to(start)
                     for n, m in zip(old, new)]
 
         self.prior_voxel_size = _size(start.shape, voxel_size, prior_shape)
         self.volume = math.prod(start.shape) / math.prod(prior_shape)
         self.to_image, self.to_prior = matrices(finer, start.shape), matrices(finer, prior_shape)
-        samples = _along_axes(matrices(start.shape, finer), start).contiguous()
+        samples = along_axes(matrices(start.shape, finer), start).contiguous()
         self.samples = torch.nn.Parameter(torch.view_as_real(samples.clone()))      # real, for optimizers
 
-    def image(self):
-        return _along_axes(self.to_image, torch.view_as_complex(self.samples))
+    def image(self) -> torch.Tensor:
+        return along_axes(self.to_image, torch.view_as_complex(self.samples))
 
-    def prior_image(self):
-        return _along_axes(self.to_prior, torch.view_as_complex(self.samples))
+    def prior_image(self) -> torch.Tensor:
+        return along_axes(self.to_prior, torch.view_as_complex(self.samples))
 
     @torch.no_grad()
-    def fit(self, problem, target, rho, iterations=5):
+    def fit(self, problem: Problem, target: torch.Tensor, rho: float, iterations: int = 5) -> None:
         """The data step by conjugate gradients, from where the samples are."""
         weight = rho * self.volume
         G, P = self.to_image, self.to_prior
         GH, PH = ([None if m is None else m.mH for m in matrices] for matrices in (G, P))
 
-        def normal(v):
-            data = _along_axes(GH, problem.operator.normal(_along_axes(G, v)))
-            return data.add_(_along_axes(PH, _along_axes(P, v)), alpha=weight)
+        def normal(v: torch.Tensor) -> torch.Tensor:
+            data = along_axes(GH, problem.operator.normal(along_axes(G, v)))
+            return data.add_(along_axes(PH, along_axes(P, v)), alpha=weight)
 
-        right = _along_axes(GH, problem.measured) + weight * _along_axes(PH, target)
+        right = along_axes(GH, problem.measured) + weight * along_axes(PH, target)
         samples, used = conjugate_gradients(normal, right, torch.view_as_complex(self.samples), iterations)
         self.samples.copy_(torch.view_as_real(samples))
         problem.applications += used + 1
 
 
-def _size(shape, voxel_size, new_shape):
+def _size(shape: Sequence[int], voxel_size: Size, new_shape: Sequence[int]) -> tuple[float, ...]:
     """Voxel size of another matrix over the same field of view; where the matrix is the same, to the last bit."""
     return tuple(d if n == m else n * d / m for n, d, m in zip(shape, voxel_size, new_shape))
-
-
-def _along_axes(matrices, x):
-    """A matrix along each axis of ``(z, y, x)``; None stands for the identity."""
-    for axis, matrix in enumerate(matrices):
-        if matrix is not None:
-            x = torch.tensordot(matrix, x, dims=([1], [axis])).movedim(0, axis)
-    return x
 
 
 class _Field(torch.nn.Module):
@@ -215,10 +212,11 @@ class _Field(torch.nn.Module):
     A subclass says what its value is on a grid (``evaluate``) and has an ``optimizer``.
     """
 
-    def __init__(self, start, voxel_size, prior_voxel_size, steps):
+    optimizer: torch.optim.Optimizer
+
+    def __init__(self, start: torch.Tensor, voxel_size: Size, prior_voxel_size: Size, steps: int) -> None:
         super().__init__()
-        if not (isinstance(steps, int) and steps >= 1):
-            raise ValueError(f"steps: found {steps!r}, expected a whole number of 1 or more")
+        check_whole(steps, "steps")
         self.steps = steps
         self.shape = tuple(start.shape)
         self.prior_shape = resampled_shape(self.shape, voxel_size, prior_voxel_size)
@@ -226,16 +224,19 @@ class _Field(torch.nn.Module):
         self.prior_voxel_size = _size(self.shape, voxel_size, self.prior_shape)
         self.volume = math.prod(self.shape) / math.prod(self.prior_shape)
 
-    def image(self):
+    def image(self) -> torch.Tensor:
         return self.evaluate(self.shape)
 
-    def prior_image(self):
+    def prior_image(self) -> torch.Tensor:
         return self.evaluate(self.prior_shape)
 
-    def fit(self, problem, target, rho, iterations=5):
+    def evaluate(self, shape: Sequence[int]) -> torch.Tensor:
+        raise NotImplementedError
+
+    def fit(self, problem: Problem, target: torch.Tensor, rho: float, iterations: int = 5) -> None:
         """The data step by Adam, ``steps`` for each iteration; the optimizer remembers the data steps before."""
 
-        def slope():
+        def slope() -> None:
             x = self.image()
             x.backward(2 * (problem.operator.normal(x.detach()) - problem.measured))    # of |A x - y|^2
             x = self.prior_image()
@@ -244,13 +245,13 @@ class _Field(torch.nn.Module):
         self._descend(slope, iterations * self.steps)
         problem.applications += iterations * self.steps
 
-    def _descend(self, slope, iterations):
+    def _descend(self, slope: Callable[[], None], iterations: int) -> None:
         for _ in range(iterations):
             self.optimizer.zero_grad()
             slope()
             self.optimizer.step()
 
-    def _warm_start(self, slope, iterations):
+    def _warm_start(self, slope: Callable[[], None], iterations: int) -> None:
         """Adam with steps that shrink to a tenth; what follows keeps that tenth."""
         schedule = torch.optim.lr_scheduler.LinearLR(self.optimizer, 1.0, 0.1, max(1, iterations))
         for _ in range(iterations):
@@ -293,8 +294,9 @@ class Gaussians(_Field):
     (torch.Size([12, 12, 12]), True)
     """
 
-    def __init__(self, start, voxel_size, prior_voxel_size, count=None, iterations=100, learning_rate=0.02, steps=2,
-                 pairs=2**17, seed=0):
+    def __init__(self, start: torch.Tensor, voxel_size: Size, prior_voxel_size: Size, count: int | None = None,
+                 iterations: int = 100, learning_rate: float = 0.02, steps: int = 2, pairs: int = 2**17,
+                 seed: int = 0) -> None:
         super().__init__(start, voxel_size, prior_voxel_size, steps)
         count = start.numel() // 5 if count is None else count
         if not (isinstance(count, int) and 1 <= count <= start.numel()):
@@ -318,21 +320,21 @@ class Gaussians(_Field):
         with torch.no_grad():           # where Gaussians overlap, their sum starts at the image
             chosen = chosen.to(start.device)
             self.amplitude.data = start.flatten()[chosen] / self.image().flatten()[chosen]
-        self.optimizer = torch.optim.Adam(
-            [{"params": [self.amplitude, self.log_scale, self.quaternion]},
-             {"params": [self.position], "lr": learning_rate * min(voxel_size)}], lr=learning_rate)
+        self.optimizer = torch.optim.Adam([self.amplitude, self.log_scale, self.quaternion], lr=learning_rate)
+        self.optimizer.add_param_group({"params": [self.position], "lr": learning_rate * min(voxel_size)})
 
-        def slope():
+        def slope() -> None:
             x = self.image()
             x.backward(2 * (x.detach() - start))
 
         self._warm_start(slope, iterations)
 
-    def fit(self, problem, target, rho, iterations=5):
+    def fit(self, problem: Problem, target: torch.Tensor, rho: float, iterations: int = 5) -> None:
         """The data step: amplitudes, in which everything is linear, by conjugate gradients; then Adam for all."""
         weight = rho * self.volume
 
-        def adjoint(amplitude, on_image, on_prior):             # of the sums over Gaussians: autograd's backward
+        def adjoint(amplitude: torch.Tensor, on_image: Linear, on_prior: Linear) -> torch.Tensor:
+            """Of the sums over Gaussians: autograd's backward."""
             with torch.enable_grad():
                 amplitude = amplitude.detach().requires_grad_()
                 grids = [splat(amplitude) for splat in splats]
@@ -347,11 +349,11 @@ class Gaussians(_Field):
         problem.applications += used + 1
         super().fit(problem, target, rho, 1)
 
-    def evaluate(self, shape):
+    def evaluate(self, shape: Sequence[int]) -> torch.Tensor:
         """The sum on the grid of a matrix over the field of view, complex ``(z, y, x)``."""
         return self._splat(shape)(self.amplitude)
 
-    def _splat(self, shape):
+    def _splat(self, shape: Sequence[int]) -> Linear:
         """The function from amplitudes to the sum on a grid."""
         size = torch.tensor([L / n for L, n in zip(self.field_of_view, shape)]).to(self.position)
         centre = torch.tensor([n // 2 for n in shape], device=size.device)
@@ -373,7 +375,7 @@ class Gaussians(_Field):
 CUT = 3     # standard deviations
 
 
-def rotations(quaternion):
+def rotations(quaternion: torch.Tensor) -> torch.Tensor:
     """Rotation matrices ``(n, 3, 3)`` of quaternions ``(n, 4)``, real part first, of any length but zero.
 
     Examples
@@ -399,31 +401,31 @@ class _Splat(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, amplitude, polynomial, cell, reach, shape, pairs):
+    def forward(ctx: Any, amplitude: torch.Tensor, polynomial: torch.Tensor, cell: torch.Tensor, reach: torch.Tensor,
+                shape: tuple[int, ...], pairs: int) -> torch.Tensor:
         margin = reach.amax(dim=0).tolist()                 # boxes may stick out; the rim is cut off at the end
         padded = [n + 2 * m for n, m in zip(shape, margin)]
         stride = torch.tensor([padded[1] * padded[2], padded[2], 1], device=cell.device)
         first = ((cell + torch.tensor(margin, device=cell.device)) * stride).sum(dim=1)
         volume = amplitude.new_zeros(math.prod(padded))
-        blocks = list(_Splat.blocks(reach, pairs, polynomial.dtype))
-        for chosen, monomials, offset in blocks:
-            weight = _Splat.weights(polynomial[chosen], monomials)
-            index = first[chosen, None] + (offset * stride).sum(dim=1)
+        ctx.blocks = [(chosen, monomials, (offset * stride).sum(dim=1))
+                      for chosen, monomials, offset in _Splat.blocks(reach, pairs, polynomial.dtype)]
+        for chosen, monomials, offset in ctx.blocks:
+            weight, index = _Splat.weights(polynomial[chosen], monomials), first[chosen, None] + offset
             volume.index_add_(0, index.flatten(), (amplitude[chosen, None] * weight).flatten())
-        ctx.save_for_backward(amplitude, polynomial, first, stride)
-        ctx.blocks, ctx.margin, ctx.padded = blocks, margin, padded
+        ctx.save_for_backward(amplitude, polynomial, first)
+        ctx.margin, ctx.padded = margin, padded
         return volume.view(padded)[tuple(slice(m, m + n) for m, n in zip(margin, shape))].clone()
 
     @staticmethod
-    def backward(ctx, gradient):
-        amplitude, polynomial, first, stride = ctx.saved_tensors
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        amplitude, polynomial, first = ctx.saved_tensors
         volume = gradient.new_zeros(ctx.padded)
         volume[tuple(slice(m, m + n) for m, n in zip(ctx.margin, gradient.shape))] = gradient
         volume = volume.flatten()
         to_amplitude, to_polynomial = torch.empty_like(amplitude), torch.empty_like(polynomial)
         for chosen, monomials, offset in ctx.blocks:
-            weight = _Splat.weights(polynomial[chosen], monomials)
-            index = first[chosen, None] + (offset * stride).sum(dim=1)
+            weight, index = _Splat.weights(polynomial[chosen], monomials), first[chosen, None] + offset
             g = volume.index_select(0, index.flatten()).view(index.shape)
             to_amplitude[chosen] = (g * weight).sum(dim=1)
             if ctx.needs_input_grad[1]:
@@ -432,12 +434,12 @@ class _Splat(torch.autograd.Function):
         return to_amplitude, to_polynomial if ctx.needs_input_grad[1] else None, None, None, None, None
 
     @staticmethod
-    def weights(polynomial, monomials):
+    def weights(polynomial: torch.Tensor, monomials: torch.Tensor) -> torch.Tensor:
         q = polynomial @ monomials
         return torch.where(q <= CUT**2, torch.exp(-q / 2), 0)
 
     @staticmethod
-    def blocks(reach, pairs, dtype):
+    def blocks(reach: torch.Tensor, pairs: int, dtype: torch.dtype) -> Iterator[tuple[torch.Tensor, ...]]:
         """Gaussians in order of their boxes, so that a block shares one; its offsets and their monomials."""
         order = ((reach[:, 0] * 2**16 + reach[:, 1]) * 2**16 + reach[:, 2]).argsort()
         start = 0
@@ -488,8 +490,11 @@ class NeuralField(_Field):
     torch.Size([2])
     """
 
-    def __init__(self, start, voxel_size, prior_voxel_size, width=450, bandwidth=0.1, iterations=300,
-                 learning_rate=5e-3, steps=4, batch=2**13, points=2**15, seed=0):
+    frequencies: torch.Tensor
+
+    def __init__(self, start: torch.Tensor, voxel_size: Size, prior_voxel_size: Size, width: int = 450,
+                 bandwidth: float = 0.1, iterations: int = 300, learning_rate: float = 5e-3, steps: int = 4,
+                 batch: int = 2**13, points: int = 2**15, seed: int = 0) -> None:
         super().__init__(start, voxel_size, prior_voxel_size, steps)
         if not (isinstance(width, int) and width >= 2 and width % 2 == 0):
             raise ValueError(f"width: found {width!r}, expected an even number of 2 or more")
@@ -505,27 +510,26 @@ class NeuralField(_Field):
         position, value = self._positions(self.shape), start.flatten()
         generator = torch.Generator().manual_seed(seed)
 
-        def slope():
+        def slope() -> None:
             some = torch.randint(len(value), (batch,), generator=generator).to(value.device)
             (self.values(position[some]) - value[some]).abs().square().mean().backward()
 
         self._warm_start(slope, iterations)
 
-    def values(self, position):
+    def values(self, position: torch.Tensor) -> torch.Tensor:
         """Values, complex ``(n,)``, at positions ``(n, 3)`` in mm from the centre."""
         phase = 2 * math.pi * position @ self.frequencies
         return torch.view_as_complex(self.layers(torch.cat([phase.sin(), phase.cos()], dim=1)))
 
-    def evaluate(self, shape):
+    def evaluate(self, shape: Sequence[int]) -> torch.Tensor:
         """The network on the grid of a matrix over the field of view, complex ``(z, y, x)``."""
         blocks = [checkpoint(self.values, p, use_reentrant=False) for p in self._positions(shape).split(self.points)]
         return torch.cat(blocks).view(shape)
 
-    def _positions(self, shape):
+    def _positions(self, shape: Sequence[int]) -> torch.Tensor:
         """Voxel centres in mm, ``(voxels, 3)``."""
         return torch.cartesian_prod(*(((torch.arange(n) - n // 2) * (L / n)).to(self.frequencies)
                                       for n, L in zip(shape, self.field_of_view)))
 
 
-def _is_double(x):
-    return isinstance(x, torch.Tensor) and x.dtype == torch.complex128 and x.ndim == 3
+Representation = Grid | Gaussians | NeuralField

@@ -6,10 +6,12 @@ phase and coils come out at every voxel size, sampled differently.
 
 import functools
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
-from .checks import check_voxel_size
+from .checks import check_voxel_size, check_weight
 from .coils import birdcage_maps
 from .fourier import fft3c
 from .masks import poisson_disc_mask
@@ -19,7 +21,8 @@ from .volumes import Acquisition, Volume
 FIELD_OF_VIEW = (168, 216, 168)     # mm, of the phantom: z up, y to the front, x to one side
 
 
-def simulate_acquisition(volume, acceleration, coils=8, noise=0.01, seed=0):
+def simulate_acquisition(volume: Volume, acceleration: float, coils: int = 8, noise: float = 0.01,
+                         seed: int = 0) -> tuple[Acquisition, torch.Tensor]:
     """Undersampled multi-coil k-space of a volume, ``y = M (F S x + n)``.
 
     The image is scaled so that the 99th percentile of its magnitude is 1; a real one gets a smooth
@@ -57,8 +60,7 @@ def simulate_acquisition(volume, acceleration, coils=8, noise=0.01, seed=0):
     """
     if not isinstance(volume, Volume):
         raise ValueError(f"volume: found {type(volume).__name__}, expected a Volume(data, voxel_size)")
-    if not 0 <= noise < math.inf:
-        raise ValueError(f"noise: found {noise!r}, expected a standard deviation of 0 or more")
+    check_weight(noise, "noise")
     scale = percentile(volume.data, 0.99)
     if scale == 0:
         raise ValueError("volume: found a 99th percentile of 0, expected an image that is not mostly zero")
@@ -76,7 +78,7 @@ def simulate_acquisition(volume, acceleration, coils=8, noise=0.01, seed=0):
     return Acquisition(kspace, maps, mask, volume.voxel_size, noise), truth
 
 
-def smooth_phase(shape, generator=None):
+def smooth_phase(shape: Sequence[int], generator: torch.Generator | None = None) -> torch.Tensor:
     """Random cosines of up to 1.5 periods across the field of view, about 1 radian rms in all.
 
     Parameters
@@ -106,7 +108,7 @@ def smooth_phase(shape, generator=None):
     return weight
 
 
-def head_phantom(voxel_size, seed=0):
+def head_phantom(voxel_size: Sequence[float], seed: int = 0) -> Volume:
     """A procedural head with T1-like contrast, at any voxel size.
 
     Skin, fat, skull with marrow, CSF, folded cortex, white matter, ventricles, deep nuclei, cerebellum
@@ -145,44 +147,44 @@ def head_phantom(voxel_size, seed=0):
 
 
 @functools.lru_cache(maxsize=1)     # every voxel size of 1 mm or more asks for the same grid
-def _head_on_grid(shape, seed):
+def _head_on_grid(shape: tuple[int, ...], seed: int) -> torch.Tensor:
     """The phantom sampled on a grid over the field of view, some slices at a time to bound the memory."""
     z, y, x = ((torch.arange(n) - n // 2) * f / n for n, f in zip(shape, FIELD_OF_VIEW))
     return torch.cat([_head(slab[:, None, None], y[:, None], x, seed) for slab in z.split(56)])
 
 
-def _head(z, y, x, seed):
+def _head(z: torch.Tensor, y: torch.Tensor, x: torch.Tensor, seed: int) -> torch.Tensor:
     """T1-like intensity at positions in mm, which broadcast to ``(z, y, x)``."""
     generator = torch.Generator().manual_seed(seed)
     image = torch.zeros(())
 
-    def vary(value, part=0.05):
+    def vary(value: float, part: float = 0.05) -> float:
         return value * (1 + part * (2 * torch.rand((), generator=generator).item() - 1))
 
-    def waves(length, gradient=False, number=40):
-        """Sum of plane waves of one length (mm) and random directions, variance 1, and its gradient."""
-        k = torch.randn(3, number, generator=generator)
+    def waves(length: float, gradient: bool = False) -> Any:
+        """Sum of 40 plane waves of one length (mm) and random directions, variance 1, and its gradient."""
+        k = torch.randn(3, 40, generator=generator)
         k *= 2 * math.pi / (length * k.norm(dim=0))
-        amplitude = torch.view_as_complex(torch.randn(number, 2, generator=generator)) / math.sqrt(number)
+        amplitude = torch.view_as_complex(torch.randn(40, 2, generator=generator)) / math.sqrt(40)
         ez, ey, ex = (torch.exp(1j * r.reshape(-1, 1) * q) for r, q in zip((z, y, x), k))
         ezy, ex = ez[:, None] * ey, amplitude * ex
         wave = (ezy @ ex.T).real
         return (wave, [(ezy @ (1j * q * ex).T).real for q in k]) if gradient else wave
 
-    def folds(length):
+    def folds(length: float) -> torch.Tensor:
         """Distance in mm to the nearest sheet of a random folded set: exact for a plane wave."""
         wave, gradient = waves(length, gradient=True)
         k = 2 * math.pi / length
         return torch.atan2(wave.abs(), sum(g**2 for g in gradient).sqrt() / k) / k
 
-    def ellipsoid(centre, radii, x):
+    def ellipsoid(centre: Sequence[float], radii: Sequence[float], x: torch.Tensor) -> torch.Tensor:
         """Distance to the surface in mm, to first order, positive inside."""
         offsets = [r - c for r, c in zip((z, y, x), centre)]
-        rho = sum((r / a)**2 for r, a in zip(offsets, radii)).sqrt()
-        slope = sum((r / a**2)**2 for r, a in zip(offsets, radii)).sqrt()
+        rho = sum(((r / a)**2 for r, a in zip(offsets, radii)), torch.zeros(())).sqrt()
+        slope = sum(((r / a**2)**2 for r, a in zip(offsets, radii)), torch.zeros(())).sqrt()
         return (1 - rho) * rho / slope.clamp_min(1e-6)
 
-    def paint(inside, intensity):
+    def paint(inside: torch.Tensor, intensity: float) -> None:
         """Cover with a tissue what lies inside (distance in mm, positive inside)."""
         nonlocal image
         image = torch.lerp(image, torch.tensor(intensity), torch.sigmoid(inside / 0.4))

@@ -24,6 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from .augmentation import VoxelSizes, batches, ends_of, header, magnitude
+from .checks import in_plane
 from .datasets import locate, sha256
 from .diffusion import Prior, denoising_loss, to_channels
 from .graphs import Recorded
@@ -173,7 +174,7 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
     FloatingPointError
         If the loss stops being finite; the last good checkpoint stays.
     OSError
-        If a checkpoint cannot be written; the last good one stays.
+        If ``out`` or a checkpoint cannot be written; the last good one stays.
 
     Examples
     --------
@@ -261,14 +262,12 @@ def _free(out: Path) -> Path:
     """A place where a prior can be written, found out before the work and not after it."""
     if out.suffix != ".safetensors":
         raise ValueError(f"out: found {str(out)!r}, expected a name that ends in .safetensors")
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"{out.parent}: no such folder; it is where {out.name} should go")
     if out.with_suffix(".json").exists() or (out.exists() and not out.with_suffix(".checkpoint").exists()):
         raise FileExistsError(f"{out}: there already; delete it and its card to train it anew")
     try:
         tempfile.TemporaryFile(dir=out.parent).close()
     except OSError as error:
-        raise OSError(f"out: found a folder that cannot be written to, {out.parent} ({error.strerror})") from None
+        raise OSError(f"out: found {out}, expected a place that can be written to ({error.strerror})") from None
     return out
 
 
@@ -311,10 +310,10 @@ class _Run:
     def _begin_with(self, initial: str | Path, prior: Prior) -> int:
         """Take the weights of another prior of the same network; returns the steps behind them."""
         card = read_card(initial)
-        found, expected = (f"{n.network} of widths {list(n.widths)}, conditioned {n.conditioned}"
+        found, expected = (f"network {n.network}, widths {list(n.widths)}, conditioned {n.conditioned}"
                            for n in (card, self.settings))
         if found != expected:
-            raise ValueError(f"initial: found a {found}, expected a {expected}")
+            raise ValueError(f"initial: found a prior with {found}, expected {expected}")
         prior.net.load_state_dict(load_prior(initial).net.state_dict())
         return card.steps + card.steps_before
 
@@ -457,7 +456,7 @@ def validation_slices(volume: Volume, slices: int = 4, dims: int = 2) -> list[tu
         for axis in range(3):
             n = image.shape[axis]
             chosen = image.movedim(axis, 0)[torch.linspace(0.3 * n, 0.7 * n, slices).long()]
-            size = [d for a, d in enumerate(small.voxel_size) if a != axis]
+            size = in_plane(small.voxel_size, axis)
             groups.append((multiple, to_channels(chosen), torch.tensor([size] * slices)))
     return groups
 

@@ -2,31 +2,33 @@
 
 Find the image whose k-space fits the measured one and whose slices, in all three planes, the prior calls
 clean:  ``min |A x - y|^2 / (2 noise^2) + E[-log p(slice)]``, the expectation over random slices. After
-Krainovic, Ruschke and Heckel (arXiv 2412.18584). One loop has two settings: ``paper`` descends on their objective
-with Adam, through the network; ``fast`` takes the gradient of RED-diff (Mardani et al., arXiv 2305.04391), which needs
-no way back through the network, at falling noise levels, and solves for the data. Chapter 7 builds both by hand.
+Krainovic, Ruschke and Heckel (arXiv 2412.18584). There are two solvers: :func:`gradient_descent`, the setting
+``paper``, descends on their objective with Adam, through the network; :func:`half_quadratic_splitting`, the setting
+``fast``, takes the gradient of RED-diff (Mardani et al., arXiv 2305.04391), which needs no way back through the
+network, at falling noise levels, and solves for the data. Chapter 7 builds both by hand.
 """
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from .checks import PLANES, check_voxel_size
-from .diffusion import ddpm_sigma, to_channels, to_complex
-from .problem import Problem, denoise_slices
-from .representations import represent
+from .checks import PLANES, check_choice, check_falling, check_voxel_size, check_weight, check_whole, in_plane
+from .diffusion import Prior, ddpm_sigma, to_channels, to_complex
+from .problem import Callback, Problem, denoise_slices
+from .representations import Representation, represent
+from .volumes import Acquisition, Reconstruction
 
-# What each setting does; every entry can be given to reconstruct by name.
-SETTINGS = {
-    "fast": dict(update="cg", iterations=16, fraction=None, slices=None, slab=1, schedule="falling",
-                 sigma=(0.1, 0.005), weight=0.35, cg_iterations=5, discrepancy=None),
-    "paper": dict(update="adam", iterations=200, fraction=1.0, slices=50, slab=5, schedule="uniform",
-                  sigma=(2.0, 0.01), weight=0.01, power=1.0, learning_rate=0.02, discrepancy=None),
-}
 SCHEDULES = ("falling", "uniform", "descending", "bounded")
+Steps = Iterator[tuple[torch.Tensor, float]]            # the image after each iteration and its misfit
 
 
-def draw_slices(total, fraction=1.0, slices=None, slab=1, generator=None):
+def draw_slices(total: int, fraction: float = 1.0, slices: int | None = None, slab: int = 1,
+                generator: torch.Generator | None = None) -> tuple[list[torch.Tensor], float]:
     """A random share of the slices of a plane, in slabs of neighbours; each slice is as likely as any other.
 
     The axis, closed to a ring and cut at a random place, falls into slabs; some of them are drawn without replacement.
@@ -65,8 +67,10 @@ def draw_slices(total, fraction=1.0, slices=None, slab=1, generator=None):
     return [slabs[i] for i in drawn], len(slabs) / len(drawn)
 
 
-def denoised_average(x, prior, sigma, voxel_size, planes=tuple(PLANES), fraction=None, generator=None, slices=None,
-                     slab=1):
+def denoised_average(x: torch.Tensor, prior: Prior, sigma: float, voxel_size: Sequence[float],
+                     planes: Sequence[str] = tuple(PLANES), fraction: float | None = None,
+                     generator: torch.Generator | None = None, slices: int | None = None,
+                     slab: int = 1) -> tuple[torch.Tensor, int]:
     """Unbiased estimate of the denoised volume, averaged over planes, from a few random slices.
 
     Every slice of every plane denoised would be ``mean_p D_p(x)``. Here slices of each plane are drawn
@@ -120,8 +124,10 @@ def denoised_average(x, prior, sigma, voxel_size, planes=tuple(PLANES), fraction
     return average, evaluations
 
 
-def score_matching_gradient(x, prior, sigma, voxel_size, planes=tuple(PLANES), fraction=1.0, generator=None,
-                            slices=None, slab=1, power=1.0, batch_pixels=2**18):
+def score_matching_gradient(x: torch.Tensor, prior: Prior, sigma: Callable[[], float], voxel_size: Sequence[float],
+                            planes: Sequence[str] = tuple(PLANES), fraction: float | None = 1.0,
+                            generator: torch.Generator | None = None, slices: int | None = None, slab: int = 1,
+                            power: float = 1.0, batch_pixels: int = 2**18) -> tuple[torch.Tensor, float, int]:
     """Unbiased estimate of the gradient of the paper's regulariser, differentiated through the network.
 
     For slices ``s`` of the volume, with white noise ``eps``,
@@ -160,8 +166,8 @@ def score_matching_gradient(x, prior, sigma, voxel_size, planes=tuple(PLANES), f
     for plane in planes:
         axis = PLANES[plane]
         stack = x.movedim(axis, 0)
-        in_plane = torch.tensor([[d for a, d in enumerate(voxel_size) if a != axis]], device=x.device)
-        slabs, scale = draw_slices(len(stack), fraction, slices, slab, generator)
+        size = torch.tensor([in_plane(voxel_size, axis)], device=x.device)
+        slabs, scale = draw_slices(len(stack), fraction or 1 / len(planes), slices, slab, generator)
         drawn = torch.cat(slabs).to(x.device)
         level = torch.cat([torch.full((len(s),), sigma()) for s in slabs]).to(x.device)
         count = max(1, batch_pixels // stack[0].numel())                # bounds the memory of the graph
@@ -169,7 +175,7 @@ def score_matching_gradient(x, prior, sigma, voxel_size, planes=tuple(PLANES), f
             clean = to_channels(stack[some]).detach().requires_grad_()
             noise = torch.randn(clean.shape, generator=generator).to(x.device)
             with torch.enable_grad():
-                change = prior(clean + s.reshape(-1, 1, 1, 1) * noise, s, in_plane.expand(len(some), 2)) - clean
+                change = prior(clean + s.reshape(-1, 1, 1, 1) * noise, s, size.expand(len(some), 2)) - clean
                 weight = s ** (power - 2) * scale / (len(stack) * len(planes))
                 term = (weight * change.square().sum(dim=(1, 2, 3)) / stack[0].numel()).sum()
                 slope, = torch.autograd.grad(term, clean)
@@ -179,7 +185,8 @@ def score_matching_gradient(x, prior, sigma, voxel_size, planes=tuple(PLANES), f
     return gradient, value, evaluations
 
 
-def noise_schedule(schedule, sigma, iterations, generator=None):
+def noise_schedule(schedule: str, sigma: Sequence[float], iterations: int,
+                   generator: torch.Generator | None = None) -> list[Callable[[], float]]:
     """For each iteration a function that returns a noise level.
 
     ``falling`` is the geometric sequence from the first to the last level. The others are the paper's, over the times
@@ -192,34 +199,122 @@ def noise_schedule(schedule, sigma, iterations, generator=None):
     [0.1, 0.01, 0.001]
     """
     if schedule == "falling":
-        return [lambda level=level: level for level in np.geomspace(*sigma, iterations).tolist()]
+        return [partial(float, level) for level in np.geomspace(sigma[0], sigma[1], iterations)]
     table = ddpm_sigma(torch.arange(1, 1001))
     last, first = (int((table < level).sum()) for level in reversed(sigma))
-    tops = np.linspace(first, last, iterations) if schedule != "uniform" else [first] * iterations
+    tops = np.linspace(first, first if schedule == "uniform" else last, iterations).tolist()
 
-    def level(top):
+    def level(top: float) -> float:
         if schedule == "descending":
             return table[round(top)].item()
         return table[last + int((top - last + 1) * torch.rand((), generator=generator).item())].item()
 
-    return [lambda top=top: level(top) for top in tops]
+    return [partial(level, top) for top in tops]
 
 
-def reconstruct(acquisition, prior, representation="voxel", planes=tuple(PLANES), setting="fast", seed=0,
-                progress=True, callback=None, prior_voxel_size=None, representation_options=None, **changes):
-    """Reconstruct an undersampled 3D acquisition with a 2D diffusion prior.
+def half_quadratic_splitting(problem: Problem, image: Representation, planes: Sequence[str], generator: torch.Generator,
+                             *, iterations: int = 16, fraction: float | None = None, slices: int | None = None,
+                             slab: int = 1, schedule: str = "falling", sigma: Sequence[float] = (0.1, 0.005),
+                             weight: float = 0.35, cg_iterations: int = 5) -> Steps:
+    """The setting ``"fast"``: denoise random slices, then pull the image back to the data, at falling noise levels.
 
-    From CG-SENSE, the setting ``"fast"`` goes through falling noise levels. At each it denoises random slices of all
-    planes, then pulls the image back to the data by a few conjugate-gradient steps on
+    At each level the average of the denoised slices takes the prior's place in
 
-        ``min_x |A x - y|^2 / (2 noise^2) + weight / (2 sigma^2) |x - denoised|^2``.
+        ``min_x |A x - y|^2 / (2 noise^2) + weight / (2 sigma^2) |x - denoised|^2``,
 
-    The setting ``"paper"`` takes Adam's steps along the gradient of
+    which a few conjugate-gradient steps solve.
+
+    Parameters
+    ----------
+    problem : Problem
+    image : Grid, Gaussians or NeuralField
+        The unknown, changed in place.
+    planes : sequence of str
+    generator : torch.Generator
+        On the CPU; decides which slices.
+    iterations : int
+    fraction : float, optional
+        Share of each plane's slices to denoise in an iteration; None is one over the number of planes.
+    slices, slab : int
+        No more than so many slices of a plane; neighbours drawn together.
+    schedule : str
+        How noise levels follow (:func:`noise_schedule`).
+    sigma : tuple of float
+        First and last, or highest and lowest, noise level for images whose 99th percentile is 1.
+    weight : float
+        Trust in the prior; 1 takes its score at its word. The default was tuned; 0 leaves least squares.
+    cg_iterations : int
+        Conjugate-gradient steps for each data step; ``"gaussian"`` and ``"neural_field"`` take a few steps of Adam
+        for each of them.
+
+    Yields
+    ------
+    Tensor, float
+        After each iteration the image, complex ``(z, y, x)`` in the problem's units, and its misfit.
+    """
+    for level in noise_schedule(schedule, sigma, iterations, generator):
+        now = level()
+        denoised, used = denoised_average(image.prior_image().detach(), problem.prior, now, image.prior_voxel_size,
+                                          planes, fraction, generator, slices, slab)
+        problem.evaluations += used
+        image.fit(problem, denoised, weight * (problem.noise / now) ** 2, cg_iterations)
+        x = image.image().detach()
+        yield x, problem.misfit(x)
+
+
+def gradient_descent(problem: Problem, image: Representation, planes: Sequence[str], generator: torch.Generator, *,
+                     iterations: int = 200, fraction: float | None = 1.0, slices: int | None = 50, slab: int = 5,
+                     schedule: str = "uniform", sigma: Sequence[float] = (2.0, 0.01), weight: float = 0.01,
+                     power: float = 1.0, learning_rate: float = 0.02) -> Steps:
+    """The setting ``"paper"``: Adam's steps along the gradient of the paper's objective,
 
         ``|A x - y|^2 / (number of samples) + weight R(x)``,
 
     with noise levels drawn at random and ``R`` differentiated through the network
     (:func:`score_matching_gradient`). The learning rate halves when 20 iterations brought nothing.
+
+    Parameters
+    ----------
+    problem, image, planes, generator, iterations, fraction, slices, slab, schedule, sigma
+        As for :func:`half_quadratic_splitting`; the generator draws the noise as well.
+    weight, power : float
+        Of the regulariser, and ``p`` in it.
+    learning_rate : float
+
+    Yields
+    ------
+    Tensor, float
+        As for :func:`half_quadratic_splitting`, but the misfit is that of the image from which the step was taken.
+    """
+    parameters = list(image.parameters())
+    adam = torch.optim.Adam(parameters, learning_rate, betas=(0.9, 0.99))
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(adam, factor=0.5, patience=20)
+    for level in noise_schedule(schedule, sigma, iterations, generator):
+        x, shown = image.image(), image.prior_image()
+        slope, value, used = score_matching_gradient(shown.detach(), problem.prior, level, image.prior_voxel_size,
+                                                     planes, fraction, generator, slices, slab, power)
+        problem.evaluations += used
+        misfit, residual = problem.misfit_and_residual(x.detach())
+        adam.zero_grad()
+        x.backward(2 / problem.samples * residual)
+        shown.backward(weight * slope)
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        adam.step()
+        plateau.step(misfit**2 * problem.energy / problem.samples + weight * value)
+        yield image.image().detach(), misfit
+
+
+SOLVERS: dict[str, Callable[..., Steps]] = {"fast": half_quadratic_splitting, "paper": gradient_descent}
+SETTINGS = {setting: {p.name: p.default for p in inspect.signature(solver).parameters.values()      # its own options
+                      if p.kind is p.KEYWORD_ONLY} for setting, solver in SOLVERS.items()}
+
+
+def reconstruct(acquisition: Acquisition, prior: Prior, representation: str = "voxel",
+                planes: str | Sequence[str] = tuple(PLANES), setting: str = "fast", seed: int = 0,
+                progress: bool = True, callback: Callback | None = None,
+                prior_voxel_size: Sequence[float] | None = None, representation_options: dict[str, Any] | None = None,
+                discrepancy: float | None = None, **options: Any) -> Reconstruction:
+    """Reconstruct an undersampled 3D acquisition with a 2D diffusion prior.
 
     Parameters
     ----------
@@ -235,7 +330,7 @@ def reconstruct(acquisition, prior, representation="voxel", planes=tuple(PLANES)
     planes : sequence of str
         Planes to draw slices from.
     setting : str
-        ``"fast"`` or ``"paper"``: the numbers in ``SETTINGS``, which are the defaults of what follows.
+        ``"fast"``, which is :func:`half_quadratic_splitting`, or ``"paper"``, :func:`gradient_descent`.
     seed : int
         Decides which slices are drawn, and the noise of ``"paper"``.
     progress : bool
@@ -247,26 +342,12 @@ def reconstruct(acquisition, prior, representation="voxel", planes=tuple(PLANES)
         was trained on.
     representation_options : dict, optional
         For :func:`~mrilab.representations.represent`: number of Gaussians, width of the network.
-    iterations : int
-    fraction : float
-        Share of each plane's slices to denoise in an iteration; None is one over the number of planes.
-    slices, slab : int
-        No more than so many slices of a plane; neighbours drawn together.
-    schedule : str
-        How noise levels follow (:func:`noise_schedule`).
-    sigma : tuple of float
-        First and last, or highest and lowest, noise level for images whose 99th percentile is 1.
-    weight : float
-        Trust in the prior. In ``"fast"``, 1 takes its score at its word. The defaults were tuned; 0 leaves least
-        squares.
-    cg_iterations : int
-        Conjugate-gradient steps for each data step of ``"fast"``; ``"gaussian"`` and ``"neural_field"`` take a few
-        steps of Adam for each of them.
-    power, learning_rate : float
-        Of ``"paper"``.
     discrepancy : float, optional
         Stop when the data misfit passes this many times what the noise accounts for (Morozov's principle):
         ``"fast"`` comes from below, as the prior gains, ``"paper"`` from above. None does all iterations.
+    **options
+        The setting's own, such as ``iterations``, ``weight`` and ``sigma``: the keywords of
+        :func:`half_quadratic_splitting` or :func:`gradient_descent`.
 
     Returns
     -------
@@ -289,58 +370,30 @@ def reconstruct(acquisition, prior, representation="voxel", planes=tuple(PLANES)
     (True, 90)
     """
     planes = (planes,) if isinstance(planes, str) else tuple(planes)
-    options = _options(planes, setting, changes)
-    update, weight = options["update"], options["weight"]
+    _check(planes, setting, discrepancy, options)
     if representation != "voxel":
         prior_voxel_size = _home(acquisition, prior, prior_voxel_size)
     problem = Problem(acquisition, prior, prior_voxel_size)
-    if prior.dims == 3 and update == "adam":
-        raise ValueError(f"setting: found {setting!r}, expected 'fast': this prior takes volumes, not slices")
+    if prior.dims == 3 and setting == "paper":
+        raise ValueError("setting: found 'paper', expected 'fast': this prior takes volumes, not slices")
     image = represent(representation, problem.start, problem.voxel_size, prior_voxel_size,
                       **(representation_options or {}))
-    generator = torch.Generator().manual_seed(seed)
-    levels = noise_schedule(options["schedule"], options["sigma"], options["iterations"], generator)
-    draw = dict(planes=planes, generator=generator, **{k: options[k] for k in ("fraction", "slices", "slab")})
-    side = None
-    if update == "adam":
-        parameters = list(image.parameters())
-        adam = torch.optim.Adam(parameters, options["learning_rate"], betas=(0.9, 0.99))
-        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(adam, factor=0.5, patience=20)
-
-    bar = tqdm(levels, desc="reconstruct", disable=not progress)
-    for i, level in enumerate(bar):
-        if update == "cg":
-            sigma = level()
-            shown = image.prior_image().detach()
-            denoised, used = denoised_average(shown, prior, sigma, image.prior_voxel_size, **draw)
-            image.fit(problem, denoised, weight * (problem.noise / sigma) ** 2, options["cg_iterations"])
-            x = image.image().detach()
-            misfit = problem.misfit(x)
-        else:
-            x, shown = image.image(), image.prior_image()
-            slope, value, used = score_matching_gradient(shown.detach(), prior, level, image.prior_voxel_size,
-                                                         power=options["power"], **draw)
-            misfit, residual = problem.misfit_and_residual(x.detach())
-            adam.zero_grad()
-            x.backward(2 / problem.samples * residual)
-            shown.backward(weight * slope)
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            adam.step()
-            plateau.step(misfit**2 * problem.energy / problem.samples + weight * value)
-            x = image.image().detach()
-        problem.evaluations += used
+    options = SETTINGS[setting] | options
+    steps = SOLVERS[setting](problem, image, planes, torch.Generator().manual_seed(seed), **options)
+    above: list[bool] = []                      # whether the misfit exceeds what the noise accounts for
+    bar = tqdm(steps, desc="reconstruct", total=options["iterations"], disable=not progress)
+    for i, (x, misfit) in enumerate(bar):
         bar.set_postfix_str(f"misfit {misfit:.4f}", refresh=False)
         if callback:
             callback(i, x * problem.scale, misfit)
-        if options["discrepancy"]:
-            above = misfit > options["discrepancy"] * problem.noise_misfit
-            if side is not None and above != side:
+        if discrepancy:
+            above.append(misfit > discrepancy * problem.noise_misfit)
+            if above[-1] != above[0]:
                 break
-            side = above
-    return problem.result(x, problem.misfit(x) if update == "adam" else misfit)
+    return problem.result(x, misfit if setting == "fast" else problem.misfit(x))
 
 
-def _home(acquisition, prior, prior_voxel_size):
+def _home(acquisition: Acquisition, prior: Prior, prior_voxel_size: Sequence[float] | None) -> tuple[float, ...]:
     """The voxel size to show to a prior: the one asked for, or the nearest it was trained on."""
     if prior_voxel_size is not None:
         return check_voxel_size(prior_voxel_size, "prior_voxel_size")
@@ -348,32 +401,24 @@ def _home(acquisition, prior, prior_voxel_size):
     return tuple(min(max(d, low), high) for d in acquisition.voxel_size)
 
 
-def _options(planes, setting, changes):
-    """The setting's numbers with those that were given, checked."""
+def _check(planes: tuple[str, ...], setting: str, discrepancy: float | None, options: dict[str, Any]) -> None:
     if not planes or any(p not in PLANES for p in planes) or len(set(planes)) < len(planes):
         raise ValueError(f"planes: found {planes!r}, expected some of {', '.join(PLANES)}, each once")
-    if setting not in SETTINGS:
-        raise ValueError(f"setting: found {setting!r}, expected one of {', '.join(SETTINGS)}")
-    for name in changes:
-        if name not in SETTINGS[setting] or name == "update":
-            allowed = ", ".join(key for key in SETTINGS[setting] if key != "update")
-            raise ValueError(f"{name}: not an option of the setting {setting!r}, which has {allowed}")
-    options = SETTINGS[setting] | changes
-    sigma, fraction = options["sigma"], options["fraction"]
-    if fraction is not None and not 0 < fraction <= 1:
-        raise ValueError(f"fraction: found {fraction!r}, expected a share above 0, at most 1")
-    if options["schedule"] not in SCHEDULES:
-        raise ValueError(f"schedule: found {options['schedule']!r}, expected one of {', '.join(SCHEDULES)}")
-    if len(sigma) != 2 or not sigma[0] >= sigma[1] > 0:
-        raise ValueError(f"sigma: found {sigma!r}, expected a first and a last noise level, falling, above 0")
-    for name in ("iterations", "cg_iterations", "slab", "slices"):
-        value = options.get(name)
-        if value is not None and not (isinstance(value, int) and value >= 1):
-            raise ValueError(f"{name}: found {value!r}, expected a whole number of 1 or more")
-    if not 0 <= options["weight"] < float("inf"):
-        raise ValueError(f"weight: found {options['weight']!r}, expected a number of 0 or more")
-    for name in ("learning_rate", "discrepancy"):
-        value = options.get(name)
+    check_choice(setting, "setting", SETTINGS)
+    for name in options:
+        if name not in SETTINGS[setting]:
+            raise ValueError(f"{name}: not an option of the setting {setting!r}, which has "
+                             f"{', '.join(SETTINGS[setting])}")
+    options = SETTINGS[setting] | options
+    if options["fraction"] is not None and not 0 < options["fraction"] <= 1:
+        raise ValueError(f"fraction: found {options['fraction']!r}, expected a share above 0, at most 1")
+    check_choice(options["schedule"], "schedule", SCHEDULES)
+    check_falling(options["sigma"])
+    check_weight(options["weight"], "weight")
+    for name in ("iterations", "cg_iterations", "slab"):
+        check_whole(options.get(name, 1), name)
+    if options["slices"] is not None:
+        check_whole(options["slices"], "slices")
+    for name, value in (("learning_rate", options.get("learning_rate")), ("discrepancy", discrepancy)):
         if value is not None and not 0 < value < float("inf"):
             raise ValueError(f"{name}: found {value!r}, expected a positive number")
-    return options

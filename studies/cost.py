@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from train_priors import PRIORS, RUNS
 
 from mrilab.datasets import list_datasets
-from mrilab.priors import load_prior
+from mrilab.priors import load_prior, read_card
 from mrilab.processes import hardware
 from mrilab.training import train
 from mrilab.writing import atomic_path
@@ -43,9 +43,9 @@ def table(prior, planes):
 
 def against_steps(planes):
     for name in (n for n, settings in PRIORS.items() if "network" not in settings):      # the plain U-Nets
-        card = json.loads((RUNS / f"{name}.json").read_text())
+        card = read_card(RUNS / f"{name}.json").model_dump()
         for path in (RUNS / name).glob("*.safetensors"):
-            step, prior = card.get("steps_before", 0) + int(path.stem), load_prior(path)
+            step, prior = card["steps_before"] + int(path.stem), load_prior(path)
             images = step * card["batch"]
             yield dict(prior=name, step=step, images=images,
                        teraflop=round(images * flops(prior, card["patch"]) / 1e12, 1), psnr=table(prior, planes))

@@ -23,7 +23,7 @@ from train_priors import PRIORS, RUNS
 
 from mrilab import augmentation
 from mrilab.datasets import list_datasets, locate, sha256
-from mrilab.priors import load_prior
+from mrilab.priors import load_prior, read_card
 from mrilab.metrics import psnr
 from mrilab.processes import hardware
 from mrilab.training import train
@@ -100,7 +100,7 @@ def curve(card, apart=2000):
 
 
 def measured(name, path, planes):
-    prior, card = load_prior(path), json.loads(locate(path, "prior").with_suffix(".json").read_text())
+    prior, card = load_prior(path), read_card(path).model_dump()
     table = {d: {s: round(quality(by_prior(prior), p, s), 3) for s in SIGMAS} for d, p in planes.items()}
     return dict(prior=name, steps=card["steps"] + card["steps_before"], seconds=card["seconds"], sha256=card["sha256"],
                 psnr=table, middle_at_3mm=in_the_middle(prior, planes[3]), curve=curve(card))

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from train_priors import RUNS
 
 from mrilab.classical import cg_sense
-from mrilab.priors import load_prior
+from mrilab.priors import load_prior, read_card
 from mrilab.diffusion import to_channels, to_complex
 from studies.experiments import commit
 from mrilab.metrics import head_mask, percentile, psnr
@@ -65,7 +65,7 @@ def training(name, settings):
     begin = time.process_time()
     train(list(people.values()), VOXEL_SIZES, path, people=list(people), progress=False, **settings)
     seconds, prior = time.process_time() - begin, load_prior(path)
-    card, patch = json.loads(path.with_suffix(".json").read_text()), settings["patch"]
+    card, patch = read_card(path).model_dump(), settings["patch"]
     voxels = sum(volume.data.numel() for volume in people.values())
     return dict(prior=name, **settings, parameters=card["parameters"], cpu_seconds=round(seconds),
                 patches=settings["steps"] * settings["batch"],

@@ -33,7 +33,7 @@ from mrilab.datasets import at_hand, list_datasets, sha256
 from mrilab.diffusion import denoising_loss
 from mrilab.files import write_hdf5
 from mrilab.heads import usable
-from mrilab.priors import new_prior
+from mrilab.priors import new_prior, read_card
 from mrilab.processes import hardware
 from mrilab.training import train
 from mrilab.volumes import load_volume
@@ -72,7 +72,7 @@ def ship(path):
     for suffix in (".safetensors", ".json"):
         shutil.copyfile(trained.with_suffix(suffix), path.with_suffix(suffix))
     registry = json.loads(REGISTRY.read_text())
-    card = json.loads(path.with_suffix(".json").read_text())
+    card = read_card(path).model_dump()
     registry[path.stem] = dict(
         file=path.relative_to(DATA).as_posix(), sha256=sha256(path), bytes=path.stat().st_size, kind="prior",
         card_sha256=sha256(path.with_suffix(".json")), licence="CC-BY-4.0", source="studies/train_priors.py",
@@ -121,7 +121,7 @@ def train_one(name, options, patches, until=math.inf):
               validation=load_volume("colin27_ch2_slab"), progress=options.progress, **settings_of(name, options))
     if not path.with_suffix(".json").exists():
         return dict(name=name, finished=False)
-    card = json.loads(path.with_suffix(".json").read_text())
+    card = read_card(path).model_dump()
     rate = card["images_per_second"]
     flops = 3 * forward_flops(name)
     peak = next((value for key, value in PEAK.items() if key in card["hardware"]), None)

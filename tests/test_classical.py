@@ -1,3 +1,5 @@
+from unittest import mock
+
 import pytest
 import torch
 
@@ -93,8 +95,9 @@ def objective(method, acq, x, weight):
 
 
 def solve(method, acq, weight, iterations=150):
-    transform = {"wavelet": "db4", "levels": 1} if method is l1_wavelet else {}     # sigpy's
-    return method(acq, weight, iterations=iterations, progress=False, **transform)
+    transform = {"wavelet": "db4"} if method is l1_wavelet else {}
+    with mock.patch("mrilab.classical.LEVELS", 1):              # sigpy's, at this size
+        return method(acq, weight, iterations=iterations, progress=False, **transform)
 
 
 def test_soft_threshold_solves_its_problem():
@@ -208,8 +211,6 @@ def test_bad_wavelets(scan):
     for name in ("bior2.2", "db99"):
         with pytest.raises(ValueError, match=f"wavelet: found '{name}', expected"):
             l1_wavelet(scan[0], wavelet=name)
-    with pytest.raises(ValueError, match="levels: found 0, expected"):
-        l1_wavelet(scan[0], levels=0)
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -49,6 +50,13 @@ def test_citation_agrees_with_the_package():
 def test_changelog_begins_with_this_version():
     headings = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.M)
     assert headings[0] == mrilab.__version__
+
+
+def test_release_notes_are_those_of_one_version():
+    run = subprocess.run([sys.executable, ROOT / "tools/notes.py", f"v{mrilab.__version__}"], capture_output=True,
+                         text=True)
+    assert run.returncode == 0 and run.stdout.strip() in (ROOT / "CHANGELOG.md").read_text()
+    assert "## " not in run.stdout and len(run.stdout) > 100
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)

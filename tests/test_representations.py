@@ -12,7 +12,16 @@ from mrilab.diffusion import Prior
 from mrilab.fourier import resample
 from mrilab.priors import load_prior
 from mrilab.problem import Problem
-from mrilab.representations import INTERPOLATIONS, NAMES, Gaussians, interpolation, represent, rotations
+from mrilab.representations import (
+    INTERPOLATIONS,
+    NAMES,
+    Gaussians,
+    Grid,
+    NeuralField,
+    interpolation,
+    represent,
+    rotations,
+)
 from mrilab.simulate import head_phantom, simulate_acquisition
 from mrilab.variational import denoised_average, reconstruct
 from mrilab.volumes import Acquisition
@@ -201,12 +210,12 @@ def test_gaussians_against_a_sum_over_all_voxels(prior_voxel_size):
         assert np.abs(found.detach().numpy().ravel() - dense).max() < 1e-4 * np.abs(dense).max()
 
 
-@pytest.mark.parametrize("name, options", [
-    ("trilinear", {}), ("fourier", {}), ("gaussian", dict(count=9, iterations=1)),
-    ("neural_field", dict(width=6, iterations=1, points=50))])
-def test_gradients_by_finite_differences(name, options):
+@pytest.mark.parametrize("kind, options", [
+    (Grid, dict(kind="trilinear")), (Grid, dict(kind="fourier")), (Gaussians, dict(count=9, iterations=1)),
+    (NeuralField, dict(width=6, iterations=1, points=50))])
+def test_gradients_by_finite_differences(kind, options):
     """Along a random direction for each parameter, of a random linear function of both grids."""
-    x = represent(name, randn(4, 5, 3, dtype=torch.complex128), (1, 1.2, 2), (1.5, 0.7, 2), **options)
+    x = kind(randn(4, 5, 3, dtype=torch.complex128), (1, 1.2, 2), (1.5, 0.7, 2), **options)
     with torch.no_grad():
         for i, parameter in enumerate(x.parameters()):
             parameter += 0.2 * randn(*parameter.shape, seed=i, dtype=parameter.dtype)

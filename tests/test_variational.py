@@ -16,7 +16,14 @@ from mrilab.priors import load_prior
 from mrilab.problem import Problem
 from mrilab.simulate import head_phantom, simulate_acquisition
 from mrilab.unet import UNet
-from mrilab.variational import denoised_average, draw_slices, noise_schedule, reconstruct, score_matching_gradient
+from mrilab.variational import (
+    SETTINGS,
+    denoised_average,
+    draw_slices,
+    noise_schedule,
+    reconstruct,
+    score_matching_gradient,
+)
 from mrilab.volumes import Acquisition, Volume, load_volume
 
 
@@ -279,7 +286,7 @@ def test_beats_cg_sense_on_the_validation_slab():
     (dict(planes=("axial", "oblique")), "planes: found .*oblique.*expected"), (dict(planes=()), "planes"),
     (dict(sigma=(0.01, 0.1)), "sigma"), (dict(sigma=(0.1, 0)), "sigma"), (dict(iterations=0), "iterations"),
     (dict(setting="quick"), "setting: found 'quick', expected one of fast, paper"), (dict(slab=0), "slab"),
-    (dict(power=1.0), "power: not an option of the setting 'fast'"), (dict(schedule="up"), "schedule"),
+    (dict(schedule="up"), "schedule"), (dict(slices=0), "slices: found 0, expected a whole number of 1 or more"),
     (dict(setting="paper", learning_rate=0), "learning_rate"), (dict(discrepancy=-1.0), "discrepancy"),
     (dict(fraction=0), "fraction"), (dict(weight=-1), "weight"), (dict(cg_iterations=1.5), "cg_iterations"),
     (dict(prior="diverse"), "prior: found str"), (dict(acquisition=None), "acquisition: found NoneType")])
@@ -287,6 +294,24 @@ def test_bad_arguments(scan, change, message):
     arguments = dict(acquisition=scan[0], prior=Prior(Oracle(), (1, 1)), progress=False) | change
     with pytest.raises(ValueError, match=message):
         reconstruct(**arguments)
+
+
+@pytest.mark.parametrize("setting, option, allowed", [
+    ("fast", dict(power=1.0), "iterations, fraction, slices, slab, schedule, sigma, weight, cg_iterations$"),
+    ("fast", dict(learning_rate=0.1), "cg_iterations$"), ("fast", dict(generator=None), "cg_iterations$"),
+    ("paper", dict(cg_iterations=3),
+     "iterations, fraction, slices, slab, schedule, sigma, weight, power, learning_rate$")])
+def test_an_option_of_the_other_setting_is_rejected(scan, setting, option, allowed):
+    """By an error that names those which the setting takes."""
+    name, = option
+    with pytest.raises(ValueError, match=f"{name}: not an option of the setting '{setting}', which has .*{allowed}"):
+        reconstruct(scan[0], Prior(Oracle(), (1, 1)), setting=setting, progress=False, **option)
+
+
+def test_the_settings_are_what_their_solvers_say():
+    assert SETTINGS["fast"]["weight"] == 0.35 and SETTINGS["paper"]["slab"] == 5
+    assert set(SETTINGS["fast"]) - set(SETTINGS["paper"]) == {"cg_iterations"}
+    assert set(SETTINGS["paper"]) - set(SETTINGS["fast"]) == {"power", "learning_rate"}
 
 
 def test_kspace_of_zeros(scan):

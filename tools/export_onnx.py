@@ -16,8 +16,7 @@ from unittest import mock
 
 import torch
 
-from mrilab.datasets import locate
-from mrilab.priors import load_prior
+from mrilab.priors import load_prior, read_card
 from mrilab.writing import atomic_path
 
 
@@ -77,7 +76,7 @@ def difference(onnx, prior, seed=0):
 def export(name, folder):
     """Write ``<name>.js`` in ``folder`` unless it is there for these very weights; return its entry of the index."""
     folder = Path(folder)
-    card = json.loads(locate(name, "prior").with_suffix(".json").read_text())
+    card = read_card(name).model_dump()
     target, record = folder / f"{name}.js", folder / f"{name}.json"
     if target.is_file() and record.is_file():
         entry = json.loads(record.read_text())

@@ -16,7 +16,7 @@ import torch
 
 from ..classical import cg_sense
 from ..coils import compression_matrix, estimate_maps, noise_level, whitening_matrix
-from ..fourier import fft3c, ifft3c, resize_centred
+from ..fourier import along_axes, fft3c, ifft3c, resize_centred
 from ..metrics import percentile
 from ..volumes import Acquisition, moved_affine
 from .opening import open_scan
@@ -135,10 +135,9 @@ def interpolate_maps(maps, shape, start=0, stop=None):
     """
     positions = [(np.arange(n) - n // 2) / n for n in shape]
     positions[2] = positions[2][start:stop]
-    for old, new in zip(maps.shape[1:], positions):
-        points = (np.arange(old) - old // 2) / old
-        weights = np.stack([np.interp(new, points, row) for row in np.eye(old)], 1)
-        maps = torch.tensordot(maps, torch.from_numpy(weights).to(maps.dtype), ([1], [1]))   # z; then y, then x
+    weights = [np.stack([np.interp(new, (np.arange(old) - old // 2) / old, row) for row in np.eye(old)], 1)
+               for old, new in zip(maps.shape[1:], positions)]
+    maps = along_axes([torch.from_numpy(w).to(maps.dtype) for w in weights], maps).contiguous()
     norm = torch.linalg.vector_norm(maps, dim=0)
     return torch.where(norm > 0.4, maps / norm.clamp_min(0.4), 0)
 
