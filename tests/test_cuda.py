@@ -20,9 +20,10 @@ from mrilab.diffusion import bf16, denoising_loss
 from mrilab.graphs import Recorded
 from mrilab.heads import POOL, Stream, bend, make_head, source
 from mrilab.label_heads import paint
-from mrilab.methods import METHODS, REPRESENTATIONS, find, has, reconstruct
+from mrilab.methods import METHODS, find, has, reconstruct
 from mrilab.metrics import psnr
 from mrilab.priors import load_prior, new_prior
+from mrilab.representations import NAMES
 from mrilab.simulate import head_phantom, simulate_acquisition
 from mrilab.training import train
 
@@ -67,7 +68,7 @@ def test_methods(precise, scan, method):
     close(images[1], images[0], 2e-3)
 
 
-@pytest.mark.parametrize("representation", REPRESENTATIONS)
+@pytest.mark.parametrize("representation", NAMES)
 def test_representations(precise, scan, representation):
     """Those that are fitted by descent may part after some steps: they must then be as near to the truth."""
     acquisition, truth = scan
