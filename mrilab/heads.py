@@ -215,7 +215,8 @@ def make_head(person: Source, voxel_sizes: VoxelSizes, rng: np.random.Generator
     asked = np.maximum(draw_voxel_size(voxel_sizes, rng), person.voxel_size)
     image = resample(data, person.voxel_size, tuple(float(d) for d in asked))
     size = tuple(n * d / m for n, d, m in zip(data.shape, person.voxel_size, image.shape))
-    phase = smooth_phase(image.shape, torch.Generator().manual_seed(int(rng.integers(2**62)))).to(image.device)
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    phase = smooth_phase(image.shape, generator, image.device)
     image = image * torch.exp(2j * rng.random() * phase)
     scale = torch.quantile(image.abs().flatten()[::7], 0.99)
     return image * (float(np.exp(rng.normal(0, 0.1))) / scale), size

@@ -7,7 +7,7 @@
 All have the same people, augmentation, patches and batch, and but for the two operators the same network; they differ
 in the voxel sizes they see, and `diverse_conditioned` is told them. Of a prior for one voxel size, only heads that have
 slices of that size count. The same command goes on after an interruption. `--minutes` first measures how fast each is
-beside the others, then gives each the number of patches that all can be done with in time. `--ship` copies finished
+beside the others, then gives each the number of patches that all can be done with in time, if `--patches` does not say. `--ship` copies finished
 priors to where they ship.
 
 People: those that ship, those by reference that are at hand (in MRILAB_MIRROR, or downloaded before), and the files of
@@ -53,7 +53,7 @@ PRIORS = {
 WIDTHS = (32, 32, 64, 128, 128)
 PATCH = 64
 LATE = 20               # seconds at the end for what is not training
-PROBE = 15              # seconds in which the speed is measured
+PROBE = 12              # seconds in which the speed is measured
 MARGIN = 0.9            # of the patches that the measured speeds promise
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "T4": 65e12}         # bfloat16 (T4: float16), dense
 
@@ -124,12 +124,11 @@ def train_one(name, options, patches, until=math.inf):
     card = read_card(path).model_dump()
     rate = card["images_per_second"]
     flops = 3 * forward_flops(name)
-    peak = next((value for key, value in PEAK.items() if key in card["hardware"]), None)
     if options.ship and int(os.environ.get("RANK", 0)) == 0:
         ship(path)
     return dict(name=name, finished=True, patches=card["steps"] * card["batch"], seconds=card["seconds"],
                 here=round(time.time() - begun), patches_per_second=rate, gflop_per_patch=round(flops / 1e9, 2),
-                share_of_peak=round(rate * flops / peak, 4) if peak else None, hardware=card["hardware"],
+                hardware=card["hardware"],
                 heads=len(card["volumes"]), people=len(card["people"]), loss=card["losses"]["mean"][-5:],
                 validation=card["validation"][-1:])
 
@@ -195,12 +194,13 @@ def train_all(options):
         if plan_path.exists():
             plan = json.loads(plan_path.read_text())
         else:
-            rates = list(pool.map(probe, options.names, [options] * len(options.names)))
-            patches = options.patches or budget(rates, options.beside, until - time.time())
-            if patches < options.batch:
+            plan = dict(patches=options.patches, batch=options.batch, beside=options.beside)
+            if not options.patches:
+                rates = list(pool.map(probe, options.names, [options] * len(options.names)))
+                plan["patches"] = budget(rates, options.beside, until - time.time())
+                plan["speeds"] = dict(zip(options.names, (round(rate, 1) for rate in rates)))
+            if plan["patches"] < options.batch:
                 raise SystemExit(f"--minutes: found {options.minutes:g}, expected more: not one batch is done in time")
-            plan = dict(patches=patches, batch=options.batch, beside=options.beside,
-                        speeds=dict(zip(options.names, (round(rate, 1) for rate in rates))))
             with atomic_path(plan_path) as temporary:
                 temporary.write_text(json.dumps(plan, indent=1) + "\n")
         print(json.dumps(plan), flush=True)
@@ -213,10 +213,26 @@ def train_all(options):
                 results.append(dict(name=name, finished=False, error=repr(error)))
             print(json.dumps(results[-1]), flush=True)
     report = dict(plan, minutes=round((time.time() - options.started) / 60, 2), hardware=hardware(options.device),
-                  torch=torch.__version__, date=datetime.date.today().isoformat(), priors=results)
+                  torch=torch.__version__, date=datetime.date.today().isoformat(), share_of_peak=share_of_peak(results),
+                  priors=results)
     with atomic_path(out / "report.json") as temporary:
         temporary.write_text(json.dumps(report, indent=1) + "\n")
     return all(result["finished"] for result in results)
+
+
+def share_of_peak(results):
+    """Of the card's bfloat16 arithmetic, what the trainings side by side used; None where it is not known.
+
+    Examples
+    --------
+    >>> one = dict(hardware="NVIDIA H100 80GB HBM3", patches=10**6, gflop_per_patch=1.978, seconds=20)
+    >>> share_of_peak([one, dict(one, seconds=10)]), share_of_peak([dict(one, hardware="AMD EPYC")])
+    (0.2, None)
+    """
+    done = [r for r in results if r["finished"]]
+    peaks = [value for key, value in PEAK.items() if done and key in done[0]["hardware"]]
+    work = sum(r["patches"] * r["gflop_per_patch"] * 1e9 for r in done)
+    return round(work / max(r["seconds"] for r in done) / peaks[0], 4) if peaks else None
 
 
 def _wait_for_all(barrier):
