@@ -7,8 +7,8 @@
 All have the same people, augmentation, patches and batch, and but for the two operators the same network; they differ
 in the voxel sizes they see, and `diverse_conditioned` is told them. Of a prior for one voxel size, only heads that have
 slices of that size count. The same command goes on after an interruption. `--minutes` first measures how fast each is
-beside the others, then gives each the number of patches that all can be done with in time, if `--patches` does not say. `--ship` copies finished
-priors to where they ship.
+beside the others, then gives each the number of patches that all can be done with in time, if `--patches` does not say
+it. `--ship` copies finished priors to where they ship.
 
 People: those that ship, those by reference that are at hand (in MRILAB_MIRROR, or downloaded before), and the files of
 `--heads`, into which `--pack` writes the ones by reference, cropped and in 8 bits, for a machine without a network.
@@ -225,9 +225,9 @@ def share_of_peak(results):
 
     Examples
     --------
-    >>> one = dict(hardware="NVIDIA H100 80GB HBM3", patches=10**6, gflop_per_patch=1.978, seconds=20)
-    >>> share_of_peak([one, dict(one, seconds=10)]), share_of_peak([dict(one, hardware="AMD EPYC")])
-    (0.2, None)
+    >>> one = dict(finished=True, hardware="NVIDIA H100", patches=10**6, gflop_per_patch=1.978, seconds=10)
+    >>> share_of_peak([one, dict(one, seconds=5)]), share_of_peak([dict(one, hardware="AMD EPYC")])
+    (0.4, None)
     """
     done = [r for r in results if r["finished"]]
     peaks = [value for key, value in PEAK.items() if done and key in done[0]["hardware"]]
