@@ -133,12 +133,12 @@ def train_one(name, options, patches, until=math.inf):
                 validation=card["validation"][-1:])
 
 
-def forward_flops(name):
+def forward_flops(name, widths=WIDTHS):
     """Operations of a patch's way through the network; with the way back three times as many."""
     from torch.utils.flop_counter import FlopCounterMode
 
     low, high = PRIORS[name]["voxel_sizes"]
-    prior = new_prior(PRIORS[name].get("network", "unet"), (low, high), WIDTHS, PRIORS[name].get("conditioned", False))
+    prior = new_prior(PRIORS[name].get("network", "unet"), (low, high), widths, PRIORS[name].get("conditioned", False))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         denoising_loss(prior, torch.zeros(1, 2, PATCH, PATCH), torch.ones(1), torch.zeros(1, 2, PATCH, PATCH),
                        torch.full((1, 2), float(low)))

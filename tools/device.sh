@@ -44,7 +44,7 @@ while [ $# -gt 0 ]; do
             > "$OUT/cuda_tests.txt" 2>&1
         tail -3 "$OUT/cuda_tests.txt" ;;
     timings)
-        timeout 240 "$PYTHON" tools/timings.py "$OUT/timings.json" 2>&1 | tail -30 ;;
+        timeout 240 "$PYTHON" benchmarks/training.py --batch 128 512 --json "$OUT/timings.json" 2>&1 | tail -30 ;;
     train)
         minutes=$1; shift
         timeout "$("$PYTHON" -c "print(int(60 * $minutes + 60))")" "$PYTHON" -m studies.train_priors --all \
