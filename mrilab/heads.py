@@ -20,7 +20,8 @@ from .augmentation import VoxelSizes, draw_voxel_size, ends_of
 from .datasets import entry_of
 from .diffusion import to_channels
 from .fourier import resample
-from .label_heads import load_labels, paint, tissue_map
+from .label_heads import paint, tissue_map
+from .references import fade
 from .simulate import smooth_phase
 from .volumes import Volume, load_volume, volume_header
 
@@ -43,11 +44,14 @@ class Source:
     voxel_size : tuple of float
     peak : float
         Its 99.5th percentile: the unit of the intensity curve.
+    window : Tensor, optional
+        Of tissues: fades at the faces of the box, as volumes do (:func:`mrilab.references.fade`).
     """
 
     data: torch.Tensor
     voxel_size: tuple[float, ...]
     peak: float = 1.0
+    window: torch.Tensor | None = None
 
 
 def source(head: Volume | str | Path, device: str | torch.device = "cpu") -> Source:
@@ -59,13 +63,11 @@ def source(head: Volume | str | Path, device: str | torch.device = "cpu") -> Sou
     >>> source(head_phantom((8, 8, 8))).data.shape
     torch.Size([21, 27, 21])
     """
-    entry = entry_of(str(head)) if not isinstance(head, Volume) else None
-    if entry is not None and entry.kind == "labels":
-        labels, voxel_size = load_labels(entry.name)
-        return Source(tissue_map(labels).to(device), voxel_size)
     volume = head if isinstance(head, Volume) else load_volume(head)
-    if volume.info.get("kind") == "labels":
-        return Source(tissue_map(volume.data.int()).to(device), volume.voxel_size)
+    entry = None if isinstance(head, Volume) else entry_of(str(head))
+    if volume.info.get("kind") == "labels" or (entry is not None and entry.kind == "labels"):
+        window = torch.from_numpy(fade(tuple(volume.data.shape), volume.voxel_size))
+        return Source(tissue_map(volume.data.int()).to(device), volume.voxel_size, window=window.to(device))
     data = volume.data.abs().numpy().astype(np.float32)
     coefficients = ndimage.spline_filter(data, order=3, output=np.float32, mode="mirror")
     return Source(torch.from_numpy(coefficients).to(device), volume.voxel_size, float(np.percentile(data, 99.5)))
@@ -208,8 +210,8 @@ def make_head(person: Source, voxel_sizes: VoxelSizes, rng: np.random.Generator
     >>> image.dtype, all(8 <= d <= 17 for d in voxel_size)
     (torch.complex64, True)
     """
-    if person.data.dtype == torch.int32:
-        data = bend(paint(person.data, rng), person.voxel_size, rng)
+    if person.window is not None:
+        data = bend(paint(person.data, rng) * person.window, person.voxel_size, rng)
     else:
         data = recolour(bend(person.data, person.voxel_size, rng), person.peak, rng)
     asked = np.maximum(draw_voxel_size(voxel_sizes, rng), person.voxel_size)
@@ -351,7 +353,7 @@ class Stream:
         self.share = -(-batch // POOL)                          # patches of a head in a step
         self.refresh = max(1, PATCHES // (POOL * self.share))   # steps between replacing one of the heads
         self.wholes = max(1, round(batch * patch**2 / whole**2 / ranks)) * ranks if whole else 0
-        drawn = np.array([s.data.dtype == torch.int32 for s in self.sources])
+        drawn = np.array([s.window is not None for s in self.sources])
         odds = np.where(drawn, LABEL_SHARE / max(1, drawn.sum()), (1 - LABEL_SHARE) / max(1, (~drawn).sum()))
         self.odds = odds / odds.sum()
         self.pool: dict[int, tuple] = {}

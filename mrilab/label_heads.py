@@ -1,14 +1,12 @@
 """Heads of any contrast from label maps: each tissue gets a random intensity, shading and texture.
 
-After SynthSeg (Billot et al., Medical Image Analysis 2023), whose twenty whole-head label maps are known by name
-(:func:`load_labels`): a prior that sees many contrasts learns where edges lie rather than which tissue is bright.
+After SynthSeg (Billot et al., Medical Image Analysis 2023), whose twenty whole-head label maps
+:func:`mrilab.volumes.load_volume` knows: a prior that sees many contrasts learns where edges lie rather than which
+tissue is bright.
 """
 
 import numpy as np
 import torch
-
-from .datasets import entry_of, fetch, list_datasets
-from .references import read_reference
 
 # Labels of FreeSurfer, left and right alike, and from 502 on SynthSeg's of what lies around the brain; and how bright a
 # T1-weighted head shows them.
@@ -37,30 +35,6 @@ TISSUES = {
 }
 TEXTURE = 0.03          # standard deviation of the texture, as a part of a tissue's intensity, on average
 SHADING = 0.15          # of the logarithm of the shading
-
-
-def load_labels(name: str) -> tuple[torch.Tensor, tuple[float, ...]]:
-    """A label map by reference, cut above the eyes: int32 ``(z, y, x)``, and its voxel size in mm.
-
-    Raises
-    ------
-    ValueError
-        For a name that is no label map; for what :func:`mrilab.datasets.fetch` refuses.
-    FileNotFoundError, OSError
-        If it is neither in ``MRILAB_MIRROR`` nor to be downloaded.
-
-    Examples
-    --------
-    >>> load_labels("qtim_MRHead")
-    Traceback (most recent call last):
-    ValueError: name: found 'qtim_MRHead', expected a label map: synthseg_01, ...
-    """
-    entry = entry_of(name)
-    if entry is None or entry.kind != "labels":
-        raise ValueError(f"name: found {name!r}, expected a label map: "
-                         f"{', '.join(d.name for d in list_datasets('labels'))}")
-    data, voxel_size, _ = read_reference(entry, fetch(name))
-    return torch.from_numpy(data), voxel_size
 
 
 def tissue_map(labels: torch.Tensor) -> torch.Tensor:
