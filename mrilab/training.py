@@ -115,7 +115,7 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
           device: str | torch.device = "cpu", workers: int = 0, accumulate: int = 1, validation: Volume | None = None,
           interval: int = 500, people: Sequence[str] = (), progress: bool = True,
           callback: Callable[[int, Prior], Any] | None = None, network: str = "unet",
-          heads: Literal["numpy", "torch"] = "numpy", until: float = math.inf) -> Path:
+          light: bool = False, heads: Literal["numpy", "torch"] = "numpy", until: float = math.inf) -> Path:
     """Train a prior on slices of ``volumes`` and write it to ``out``.
 
     Adam with a warm-up and a cosine to zero, gradient norm clipped to 1, an exponential moving average of the
@@ -152,6 +152,8 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
     network : str
         ``"unet"``; ``"unet3d"`` for a prior of volumes, trained on cubes of ``patch`` voxels; or ``"operator"`` for an
         :class:`~mrilab.neural_operator.OperatorPrior`, which is trained at one voxel size and always told it.
+    light : bool
+        A U-Net with less work at full resolution (:class:`~mrilab.unet.UNet`); an operator has none.
     heads : str
         ``"numpy"``: patches by :func:`mrilab.augmentation.batches`; ``"torch"``: patches and whole slices by
         :class:`mrilab.heads.Stream`, made on the device and from label maps too, for a card that would wait otherwise.
@@ -194,9 +196,9 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
     if batch % (ranks * accumulate):
         raise ValueError(f"batch: found {batch}, expected a multiple of {ranks} processes times {accumulate} parts")
     settings = checked(Settings, dict(
-        network=network, voxel_sizes=ends_of(voxel_sizes), widths=tuple(widths), steps=steps, batch=batch, patch=patch,
-        odds=tuple(voxel_sizes.items()) if isinstance(voxel_sizes, dict) else None, learning_rate=learning_rate,
-        conditioned=conditioned or network == "operator", seed=seed, heads=heads,
+        network=network, light=light, voxel_sizes=ends_of(voxel_sizes), widths=tuple(widths), steps=steps, batch=batch,
+        patch=patch, odds=tuple(voxel_sizes.items()) if isinstance(voxel_sizes, dict) else None, seed=seed, heads=heads,
+        learning_rate=learning_rate, conditioned=conditioned or network == "operator",
         data_sha256=tuple(map(_digest, volumes)), initial=sha256(locate(initial, "prior")) if initial else None))
     run = _Run(settings, initial, out.with_suffix(".checkpoint"), device, rank, ranks)
     check = validation_slices(validation, dims=run.prior.dims) if validation is not None else []
@@ -288,7 +290,8 @@ class _Run:
                  rank: int, ranks: int) -> None:
         self.settings, self.checkpoint, self.device, self.rank, self.ranks = settings, checkpoint, device, rank, ranks
         torch.manual_seed(settings.seed)
-        prior = new_prior(settings.network, settings.voxel_sizes, settings.widths, settings.conditioned)
+        prior = new_prior(settings.network, settings.voxel_sizes, settings.widths, settings.conditioned,
+                          light=settings.light)
         self.before = self._begin_with(initial, prior) if initial else 0
         self.prior: Prior = prior.to(device, memory_format=prior.memory_format).train()     # type: ignore[call-overload]
         self.ema = AveragedModel(self.prior, multi_avg_fn=average)
@@ -310,7 +313,7 @@ class _Run:
     def _begin_with(self, initial: str | Path, prior: Prior) -> int:
         """Take the weights of another prior of the same network; returns the steps behind them."""
         card = read_card(initial)
-        found, expected = (f"network {n.network}, widths {list(n.widths)}, conditioned {n.conditioned}"
+        found, expected = (f"network {n.network}, widths {list(n.widths)}, conditioned {n.conditioned}, light {n.light}"
                            for n in (card, self.settings))
         if found != expected:
             raise ValueError(f"initial: found a prior with {found}, expected {expected}")

@@ -113,6 +113,7 @@ def settings_of(name, options):
 def train_one(name, options, patches, until=math.inf):
     """Train one prior, or go on with it: what the report says of it."""
     torch.set_num_threads(options.threads)
+    torch.backends.cudnn.benchmark = True       # two shapes of batches: the search for the fastest kernels pays
     path = Path(options.out) / f"{name}.safetensors"
     begun = time.time()
     if not path.with_suffix(".json").exists():
@@ -148,6 +149,7 @@ def forward_flops(name, widths=WIDTHS):
 def probe(name, options):
     """Patches a second of a prior, with the others at their own probes beside it."""
     torch.set_num_threads(options.threads)
+    torch.backends.cudnn.benchmark = True
     stamps = []
 
     def look(step, _):

@@ -267,3 +267,10 @@ def test_all_priors_side_by_side(tmp_path, monkeypatch):
         assert [p["name"] for p in report["priors"] if p["finished"] and p["patches"] == 8] == ["fixed_3mm", "diverse"]
     assert load_prior(tmp_path / "diverse.safetensors").voxel_sizes == (1, 4)
     assert not list(tmp_path.glob("*.checkpoint"))
+
+
+def test_a_light_prior_says_so_on_its_card(tmp_path):
+    path = train([blobs()], (2, 2), tmp_path / "p.safetensors", steps=2, light=True, **SMALL)
+    assert card(path)["light"] and load_prior(path).net.down[0].conv2.kernel_size == (1, 1)
+    with pytest.raises(ValueError, match="^initial: found .*, light True, expected .*, light False"):
+        train([blobs()], (2, 2), tmp_path / "q.safetensors", steps=2, initial=path, **SMALL)
