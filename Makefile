@@ -9,7 +9,7 @@
 #   make pdf       the built book as one PDF, linked from its first page: _build/html/mrilab.pdf
 #   make coverage  which lines of mrilab the quick tests reach, for the status page
 #   make manifest  the SHA-256 of every file: _build/SHA256SUMS
-#   make results   measure again what the book shows from data/results (many hours)
+#   make results   measure again what the book shows from data/results, trainings included (days; ARGS=--jobs 2)
 #   make fuzz      look for files that break the readers (make fuzz FUZZ=20000, examples to try)
 #   make address   write the repository's address everywhere (make address URL=https://github.com/OWNER/NAME)
 PYTHON ?= python3
@@ -99,10 +99,9 @@ manifest:
 	git ls-files -z | xargs -0 sha256sum > _build/SHA256SUMS
 
 results: $(READY)
-	cd data && for script in denoise cost more_training tune tune_classical compare continuous accelerations function_space budgets solvers twelve resolutions three_d limits; do \
-	  TQDM_DISABLE= ../$(BIN)/python $$script.py || exit 1; done
-	TQDM_DISABLE= $(BIN)/python -m studies compare --config studies/configs/rivals.json
-	$(BIN)/python benchmarks/reconstruction.py --sides 64 96 128 192 256 --iterations 3 --out data/results/scaling.json
+	TQDM_DISABLE= $(BIN)/python -m studies.train_priors all
+	TQDM_DISABLE= $(BIN)/python -m studies.train_priors all --again
+	TQDM_DISABLE= $(BIN)/python -m studies all $(ARGS)
 
 address: $(READY)
 	$(BIN)/python tools/address.py $(URL)

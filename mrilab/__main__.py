@@ -1,25 +1,31 @@
 """The command line: ``python -m mrilab COMMAND``, also installed as ``mrilab``.
 
-Exit status: 0, all went well; 1, an error, told in one line (``--debug`` shows where it arose); 2, the command
-was not understood; 130, interrupted.
+Exit status: 0, all went well; 1, an error, told in one line (``--debug`` shows where it arose), or doubts of
+``check``; 2, the command was not understood; 130, interrupted.
 """
 
 import argparse
 import logging
+import os
 import sys
 import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from . import __version__, commands
 from .methods import METHODS
 
+Command = Callable[..., argparse.ArgumentParser]
 
-def parser():
+
+def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(
         prog="mrilab", description="3D MRI reconstruction with 2D diffusion priors.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  mrilab info scan.h5                                      what is in a file, what it will take\n"
+        "  mrilab check scan.h5                                     what looks wrong with it\n"
         "  mrilab reconstruct scan.h5 --out image.nii.gz            a raw scan to an image\n"
         "  mrilab simulate qtim_MRHead sim.h5 --voxel-size 4 4 4    a scan to try things on\n"
         "each command has its own help: mrilab reconstruct --help")
@@ -27,27 +33,44 @@ def parser():
     top.add_argument("--debug", action="store_true", help="show where an error arose")
     group = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(name, run, help, description, examples):
+    def command(name: str, run: Callable[..., None], help: str, description: str, examples: str, writes: bool = False
+                ) -> argparse.ArgumentParser:
         p = group.add_parser(name, help=help, description=description, epilog="examples:\n" + examples,
                              formatter_class=argparse.RawDescriptionHelpFormatter)
         p.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show where an error arose")
+        if writes:
+            p.add_argument("--force", action="store_true", help="replace files that exist (an input never)")
         p.set_defaults(run=run)
         return p
 
-    def add_voxel_size(p, help):
-        p.add_argument("--voxel-size", nargs=3, type=float, metavar=("DZ", "DY", "DX"), help=help)
+    for add in (_info, _check, _convert, _simulate, _fetch, _train, _reconstruct, _compare):
+        add(command)
+    return top
 
-    def add_preparation(p):
-        """How a raw scan becomes an acquisition."""
-        raw = p.add_argument_group("raw scans")
-        add_voxel_size(raw, "in mm, where the file does not say")
-        raw.add_argument("--readout", nargs=2, type=int, metavar=("FIRST", "LAST"),
-                         help="only these positions along x (LAST not included); the rest is not loaded")
-        raw.add_argument("--coils", type=int, metavar="N", help="compress to N virtual coils")
-        raw.add_argument("--calibration", type=int, metavar="N", help="side of the block for the maps (largest to 24)")
-        raw.add_argument("--maps", metavar="FILE", help="sensitivity maps: BART .cfl, or AHEAD's HDF5")
-        raw.add_argument("--no-whitening", action="store_true", help="ignore the noise measurement")
 
+def _voxel_size(p: Any, help: str) -> None:
+    p.add_argument("--voxel-size", nargs=3, type=float, metavar=("DZ", "DY", "DX"), help=help)
+
+
+def _of_a_scan(p: Any) -> None:
+    """What a file may leave open."""
+    _voxel_size(p, "in mm, where the file does not say")
+    p.add_argument("--measurement", metavar="NAME", help="of an ISMRMRD file with several, by name or number from 0 (last)")
+
+
+def _preparation(p: argparse.ArgumentParser) -> None:
+    """How a raw scan becomes an acquisition."""
+    raw = p.add_argument_group("raw scans")
+    _of_a_scan(raw)
+    raw.add_argument("--readout", nargs=2, type=int, metavar=("FIRST", "LAST"),
+                     help="only these positions along x (LAST not included); the rest is not loaded")
+    raw.add_argument("--coils", type=int, metavar="N", help="compress to N virtual coils")
+    raw.add_argument("--calibration", type=int, metavar="N", help="side of the block for the maps (largest to 24)")
+    raw.add_argument("--maps", metavar="FILE", help="sensitivity maps: BART .cfl, or AHEAD's HDF5")
+    raw.add_argument("--no-whitening", action="store_true", help="ignore the noise measurement")
+
+
+def _info(command: Command) -> None:
     p = command("info", commands.info, "what is in a file",
                 "What is in a file: format, matrix, voxel size, coils, acceleration, and for a scan the memory\n"
                 "and the time that a reconstruction takes on this machine.",
@@ -55,23 +78,36 @@ def parser():
     p.add_argument("files", nargs="+", metavar="FILE", help="a scan or an image, or a shipped one's name")
     p.add_argument("--json", action="store_true", help="for programs")
     p.add_argument("--quick", action="store_true", help="no estimate of the time")
-    add_voxel_size(p, "in mm, where the file does not say")
+    _of_a_scan(p)
 
+
+def _check(command: Command) -> None:
+    p = command("check", commands.check, "what looks wrong with a scan or an image",
+                "What looks wrong with scans and images: a line for each doubt, and status 1 if there is any.",
+                "  mrilab check scan.h5 image.nii.gz")
+    p.add_argument("files", nargs="+", metavar="FILE", help="a scan or an image")
+    _of_a_scan(p)
+
+
+def _convert(command: Command) -> None:
     p = command("convert", commands.convert, "a raw scan to an acquisition; images between formats",
                 "A raw scan (ISMRMRD, fastMRI, Calgary-Campinas, BART) to an acquisition: oversampling removed,\n"
                 "noise whitened, coils compressed, sensitivity maps estimated, intensities scaled. An image to HDF5,\n"
                 "NIfTI or BART. The ending of OUT decides: .h5, .cfl, .mrd (ISMRMRD), .nii, .nii.gz.",
                 "  mrilab convert knee.h5 knee_ready.h5 --coils 6\n"
                 "  mrilab convert e14089s3_P53248.7.h5 head.h5 --voxel-size 1 1 1\n"
-                "  mrilab convert magnitude.nii.gz head.h5 --phase phase.nii.gz")
+                "  mrilab convert magnitude.nii.gz head.h5 --phase phase.nii.gz", writes=True)
     p.add_argument("file", metavar="IN")
     p.add_argument("out", metavar="OUT")
     p.add_argument("--phase", metavar="FILE", help="NIfTI phase of a NIfTI magnitude")
-    add_preparation(p)
+    _preparation(p)
 
+
+def _simulate(command: Command) -> None:
     p = command("simulate", commands.simulate, "an undersampled scan of a volume",
                 "Undersampled multi-coil k-space of a volume: simulated coils, phase, Poisson-disc mask and noise.",
-                "  mrilab simulate qtim_MRHead scan.h5 --voxel-size 2 2 2 --acceleration 8 --truth truth.h5")
+                "  mrilab simulate qtim_MRHead scan.h5 --voxel-size 2 2 2 --acceleration 8 --truth truth.h5",
+                writes=True)
     p.add_argument("volume", metavar="VOLUME", help="HDF5 or NIfTI volume, or a shipped one's name")
     p.add_argument("out", metavar="OUT", help="acquisition, HDF5")
     p.add_argument("--acceleration", type=float, default=8, metavar="R", help="(%(default)s)")
@@ -79,20 +115,24 @@ def parser():
     p.add_argument("--noise", type=float, default=0.01, metavar="X", help="standard deviation (%(default)s)")
     p.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     p.add_argument("--truth", metavar="FILE", help="also write the image that the scan is of")
-    add_voxel_size(p, "in mm: resample first")
+    _voxel_size(p, "in mm: resample first")
 
+
+def _fetch(command: Command) -> None:
     p = command("fetch", commands.fetch, "download and verify data",
                 "Download and verify data sets; without a name, list them with size and licence.",
                 "  mrilab fetch\n  mrilab fetch stanford_knee")
     p.add_argument("names", nargs="*", metavar="NAME")
 
+
+def _train(command: Command) -> None:
     p = command("train", commands.train, "train a prior on volumes",
                 "Train a 2D diffusion prior on slices of magnitude volumes.\n\n"
                 "The same command goes on after an interruption, from OUT with the ending .checkpoint.",
                 "  mrilab train heads/*.h5 --voxel-size 1 4 --out diverse.safetensors --device cuda --workers 8\n"
                 "  mrilab train heads/*.h5 --voxel-size 2 --out fixed_2mm.safetensors --steps 2000\n"
                 "  torchrun --nproc-per-node 4 -m mrilab train heads/*.h5 --voxel-size 1 4 --out d.safetensors "
-                "--device cuda")
+                "--device cuda", writes=True)
     p.add_argument("volumes", nargs="+", metavar="VOLUME", help="HDF5 volume of one person, or a shipped one's name")
     p.add_argument("--out", required=True, metavar="FILE", help="weights, ending in .safetensors; the card beside it")
     data = p.add_argument_group("slices")
@@ -119,6 +159,8 @@ def parser():
                          help="processes that prepare slices; about 8 keep a GPU busy (%(default)s)")
     machine.add_argument("--threads", type=int, metavar="N", help="of the CPU (all)")
 
+
+def _reconstruct(command: Command) -> None:
     p = command("reconstruct", commands.reconstruct, "a scan to an image",
                 "Reconstruct scans. Beside each image go a JSON with settings, versions, misfit and seconds, and a\n"
                 "PNG of three planes. Raw scans are prepared first (see convert).",
@@ -127,7 +169,7 @@ def parser():
                 "  mrilab reconstruct scan.h5 --out part.h5 --readout 100 132 --prior my_prior.safetensors\n"
                 "  mrilab reconstruct scans/*.h5 --out images --jobs 4\n"
                 "  mrilab reconstruct scans/*.h5 --out images --scheduler tcp://node17:8786 --device cuda\n"
-                "  torchrun --nproc-per-node 4 -m mrilab reconstruct scan.h5 --out image.h5 --device cuda")
+                "  torchrun --nproc-per-node 4 -m mrilab reconstruct scan.h5 --out image.h5 --device cuda", writes=True)
     p.add_argument("scans", nargs="+", metavar="SCAN", help="an acquisition, or a raw scan in any format of convert")
     p.add_argument("--out", required=True, help="image, ending in .h5, .nii or .nii.gz; a folder for several scans")
     p.add_argument("--method", choices=METHODS, metavar="NAME", default="variational",
@@ -152,8 +194,10 @@ def parser():
     many.add_argument("--format", choices=(".h5", ".nii", ".nii.gz"), default=".h5", help="in a folder (%(default)s)")
     many.add_argument("--jobs", type=int, default=1, metavar="N", help="scans at a time (%(default)s)")
     many.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, its .json file, or 'local'")
-    add_preparation(p)
+    _preparation(p)
 
+
+def _compare(command: Command) -> None:
     p = command("compare", commands.compare, "images against a truth",
                 "PSNR, PSNR inside the head and SSIM of images against a truth on the same grid.",
                 "  mrilab compare image.h5 other.h5 --truth truth.h5")
@@ -161,35 +205,44 @@ def parser():
     p.add_argument("--truth", required=True, metavar="FILE", help="the image that the others are compared with")
     p.add_argument("--match", action="store_true", help="scale each image to the truth first (least squares)")
     p.add_argument("--json", action="store_true", help="for programs")
-    return top
 
 
-def _warn(message, category, *place):
-    """Our own warnings in one line, without a place in the code."""
-    if category is UserWarning:
-        print(f"mrilab: warning: {message}", file=sys.stderr)
-
-
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    options = parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")       # a name that the terminal cannot show is no error
+    options = parser().parse_args([os.path.expanduser(a) for a in (sys.argv[1:] if arguments is None else arguments)])
     logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)      # what it grumbles about, an error says
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _warn
+            # our own in one line, without a place in the code
+            warnings.showwarning = lambda message, category, *_, **__: (
+                commands.tell(f"warning: {message}") if category is UserWarning else None)
             options.run(options)
+        _flush()
     except KeyboardInterrupt:
-        print("mrilab: interrupted", file=sys.stderr)
+        commands.tell("interrupted")
         return 130
+    except BrokenPipeError:         # | head
+        return 141
+    except commands.Told:
+        return 1
     except Exception as error:
         if options.debug:
             raise
-        message = " ".join(str(error).split()) or type(error).__name__
-        if not isinstance(error, (OSError, ValueError, FloatingPointError, MemoryError)):
-            message = f"unexpected {type(error).__name__}: {message[:300]} (--debug shows where)"
-        print(f"mrilab: {message}", file=sys.stderr)
+        commands.tell(commands.words(error))
         return 1
     return 0
+
+
+def _flush() -> None:
+    """Out with what waits, while an error can still be told; none at the exit."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OSError(error.errno, error.strerror, "standard output") from None
 
 
 if __name__ == "__main__":

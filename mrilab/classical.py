@@ -51,7 +51,7 @@ def cg_sense(acquisition: Acquisition, regularization: float = 0.005, iterations
     regularization : float
         Weight of ``|x|^2``. For maps whose squares sum to 1, the eigenvalues of the normal operator lie
         between 0 and 1: directions whose eigenvalue is below the weight are damped. On the validation slab 0.01 is
-        best at 1 mm and 0.003 at 2 and 3 mm (``data/results/tuning.json``); the default lies between.
+        best at 1 mm and 0.003 at 2 and 3 mm (``data/results/tuning_solver.json``); the default lies between.
     iterations : int
         At most this many conjugate-gradient steps.
     tolerance : float
@@ -201,10 +201,10 @@ def total_variation(acquisition: Acquisition, weight: float = 0.0005, iterations
         return torch.stack([per_mm * (x.roll(-1, d) - x) for d, per_mm in axes])
 
     def adjoint(g: torch.Tensor) -> torch.Tensor:
-        return sum(per_mm * (g[d].roll(1, d) - g[d]) for d, per_mm in axes)
+        return sum((per_mm * (g[d].roll(1, d) - g[d]) for d, per_mm in axes), torch.zeros(()))
 
     def laplacian(x: torch.Tensor) -> torch.Tensor:
-        return sum(per_mm**2 * (2 * x - x.roll(1, d) - x.roll(-1, d)) for d, per_mm in axes)
+        return sum((per_mm**2 * (2 * x - x.roll(1, d) - x.roll(-1, d)) for d, per_mm in axes), torch.zeros(()))
 
     return _sparse(acquisition, weight, differences, adjoint, laplacian, iterations, "total variation", progress)
 

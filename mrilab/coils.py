@@ -1,14 +1,17 @@
 """Coils: simulated sensitivities, those estimated from a scan, and the noise that coils share."""
 
+import math
+
 import torch
 
 from .checks import check_array
 from .fourier import ifft3c
 
 GRID = 32       # points along each axis on which sigpy evaluates the smooth simulated maps
+SMALLEST = 8    # samples along an axis from which sensitivities can be calibrated
 
 
-def birdcage_maps(shape, coils=8):
+def birdcage_maps(shape: tuple[int, ...], coils: int = 8) -> torch.Tensor:
     """Simulated sensitivities of a birdcage array around the field of view.
 
     The array is fitted to the field of view, whatever the matrix: coils sit on an elliptic cylinder
@@ -56,23 +59,23 @@ def birdcage_maps(shape, coils=8):
     return maps / torch.linalg.vector_norm(maps, dim=0)
 
 
-def espirit_maps(kspace, calibration=24, threshold=0.02, kernel=6, crop=0.95):
+def espirit_maps(kspace: torch.Tensor, calibration: int = 24, kernel: int = 6, everywhere: bool = False
+                 ) -> torch.Tensor:
     """Sensitivities calibrated from the centre of k-space (ESPIRiT; Uecker et al., MRM 71:990, 2014).
 
-    ``sigpy.mri.app.EspiritCalib`` in 3D. Its covariance matrices take ``coils**2`` images of memory.
+    ``sigpy.mri.app.EspiritCalib``, in 2D for a single slice or a single position along x, otherwise in 3D. Its
+    covariance matrices take ``coils**2`` images of memory.
 
     Parameters
     ----------
     kspace : Tensor
         complex64 ``(coils, z, y, x)``, fully sampled in the central block.
     calibration : int
-        Side of that block, at least ``kernel``.
-    threshold : float
-        Singular values of the calibration matrix below this part of the largest are dropped.
+        Side of that block, at least ``kernel``, along the axes that are longer than 1.
     kernel : int
         Width of the k-space kernel.
-    crop : float
-        Voxels whose eigenvalue is below get zero maps: there is no signal to calibrate from.
+    everywhere : bool
+        Keep the maps also where this k-space has no signal, for an image that was measured apart from it.
 
     Returns
     -------
@@ -96,42 +99,69 @@ def espirit_maps(kspace, calibration=24, threshold=0.02, kernel=6, crop=0.95):
     from sigpy.mri.app import EspiritCalib
 
     kspace = check_array(kspace, "kspace", 4, "(coils, z, y, x)").to(torch.complex64)
-    shape = kspace.shape[1:]
+    axes = [axis for axis in (1, 2, 3) if kspace.shape[axis] > 1]
+    shape = [kspace.shape[axis] for axis in axes] or [1]
     if not kernel <= calibration <= min(shape):
         raise ValueError(f"calibration: found {calibration!r}, expected a block side from {kernel} (kernel) "
                          f"to {min(shape)} (smallest axis of kspace {tuple(kspace.shape)})")
+    flat = kspace.reshape(len(kspace), *shape)
     start = [n // 2 - calibration // 2 for n in shape]
-    block = kspace[:, *(slice(i, i + calibration) for i in start)]
+    block = flat[:, *(slice(i, i + calibration) for i in start)]
     if (block == 0).all(0).any():
-        raise ValueError(f"kspace: found zeros in the central {calibration}^3 block, expected it fully sampled")
-    app = EspiritCalib(kspace.numpy(force=True), calib_width=calibration, thresh=threshold,
-                       kernel_width=kernel, crop=crop, show_pbar=False)
-    return torch.from_numpy(app.run()).to(kspace.device)
+        raise ValueError(f"kspace: found zeros in the central {calibration}^{len(axes)} block, expected it fully "
+                         "sampled")
+    app = EspiritCalib(flat.numpy(force=True), calib_width=calibration, kernel_width=kernel,
+                       crop=0 if everywhere else 0.95, show_pbar=False)
+    return torch.from_numpy(app.run()).reshape(kspace.shape).to(kspace.device)
 
 
-def calibration_side(mask, largest=24):
-    """Side of the largest square around the centre of a mask that is fully measured.
+def calibration_side(mask: torch.Tensor, largest: int = 24) -> int:
+    """Side of the largest square around the centre of a mask that is fully measured; axes of length 1 do not count.
 
     Examples
     --------
     >>> from mrilab.masks import poisson_disc_mask
     >>> calibration_side(poisson_disc_mask((64, 64), 4, calibration=12)) >= 12
     True
+    >>> calibration_side(torch.ones(1, 20))
+    20
     """
-    for side in range(min(largest, *mask.shape), 0, -1):
-        rows, columns = (slice(n // 2 - side // 2, n // 2 - side // 2 + side) for n in mask.shape)
+    lengths = [n for n in mask.shape if n > 1] or [1]
+    for side in range(min(largest, *lengths), 0, -1):
+        rows, columns = (slice(n // 2 - side // 2, n // 2 - side // 2 + side) if n > 1 else slice(None)
+                         for n in mask.shape)
         if mask[rows, columns].all():
             return side
     return 0
 
 
-def estimate_maps(kspace, mask, calibration=None):
+def estimate_maps(kspace: torch.Tensor, mask: torch.Tensor, calibration: int | None = None, everywhere: bool = False
+                  ) -> tuple[torch.Tensor, str]:
     """Sensitivities from the centre of k-space: ESPIRiT, or low-resolution images where the centre is too small.
+
+    An axis of fewer than 8 positions holds no block. Along x, and along z where every slice has the same lines, it is
+    transformed, and ESPIRiT works in 2D on each slice.
+
+    Parameters
+    ----------
+    kspace : Tensor
+        complex64 ``(coils, z, y, x)``; it may lie on any device, the work is done on the CPU.
+    mask : Tensor
+        bool ``(z, y)``.
+    calibration : int, optional
+        Side of the central block; the largest up to 24 if not given.
+    everywhere : bool
+        As in :func:`espirit_maps`.
 
     Returns
     -------
     Tensor, str
-        complex64 ``(coils, z, y, x)``, and what was done.
+        complex64 ``(coils, z, y, x)`` on the device of ``kspace``, and what was done.
+
+    Raises
+    ------
+    ValueError
+        For a block that is larger than what was measured.
 
     Examples
     --------
@@ -140,19 +170,48 @@ def estimate_maps(kspace, mask, calibration=None):
     >>> maps, what = estimate_maps(acq.kspace, acq.mask)
     >>> maps.shape == acq.maps.shape
     True
+    >>> estimate_maps(torch.randn(4, 2, 16, 16, dtype=torch.complex64), torch.ones(2, 16))[1]
+    'ESPIRiT from a block of 16, slice by slice'
     """
+    device, kspace, mask = kspace.device, kspace.cpu(), mask.cpu().bool().expand(kspace.shape[1:3])
+    if len(kspace) == 1:
+        return torch.ones_like(kspace).to(device), "one coil: sensitivity 1"
+    alive = kspace.flatten(1).any(1)
+    if alive.any() and not alive.all():         # the phase is relative to the first coil, which must have one
+        maps = torch.zeros_like(kspace)
+        maps[alive], what = estimate_maps(kspace[alive], mask, calibration, everywhere)
+        return maps.to(device), f"{what}; nothing from coils {(~alive).nonzero().flatten().tolist()}"
+    thin = [axis for axis in (-1, -3) if 1 < kspace.shape[axis] < SMALLEST and (axis == -1 or _same_rows(mask))]
+    axis = thin[0] if thin and min(kspace.shape[2], *(kspace.shape[a] for a in (-3, -1) if a != thin[0]
+                                                      and kspace.shape[a] > 1)) >= SMALLEST else None
+    if axis is None:
+        maps, what = _maps_of(kspace, mask, calibration, everywhere)
+        return maps.to(device), what
+    slices = ifft3c(kspace, axes=(axis,))
+    rows = mask if axis == -1 else mask[:1]
+    parts = [_maps_of(part, rows, calibration, everywhere) for part in slices.split(1, axis)]
+    return torch.cat([maps for maps, _ in parts], axis).to(device), f"{parts[0][1]}, slice by slice"
+
+
+def _same_rows(mask: torch.Tensor) -> bool:
+    return bool((mask == mask[:1]).all())
+
+
+def _maps_of(kspace: torch.Tensor, mask: torch.Tensor, calibration: int | None, everywhere: bool
+             ) -> tuple[torch.Tensor, str]:
+    """Maps in as many dimensions as there are axes longer than 1."""
     measured = (kspace != 0).any(0)                                 # a partial echo is cut along x as well
     whole = measured | ~mask[..., None]
+    size = kspace.shape[-1]
     x = whole.all(0).all(0).nonzero().flatten()
-    half = int(min(kspace.shape[-1] // 2 - x.min(), x.max() + 1 - kspace.shape[-1] // 2)) if len(x) else 0
-    side = min(calibration_side(mask, calibration or 24), 2 * half, kspace.shape[-1])
+    half = int(min(size // 2 - x.min(), x.max() + 1 - size // 2)) if len(x) else 0
+    side = calibration_side(mask, calibration or 24)
+    side = min(side, 2 * half, size) if size > 1 else side
     if calibration and side < calibration:
         raise ValueError(f"calibration: found {calibration}, expected a fully measured block of that side; the "
                          f"largest here is {side}")
-    if len(kspace) == 1:
-        return torch.ones_like(kspace), "one coil: sensitivity 1"
-    if side >= 8:
-        maps = espirit_maps(kspace, calibration=side, kernel=min(6, side // 2))
+    if side >= SMALLEST:
+        maps = espirit_maps(kspace, calibration=side, kernel=min(6, side // 2), everywhere=everywhere)
         return maps.nan_to_num(0, 0, 0), f"ESPIRiT from a block of {side}"      # NaN where a coil sees exactly nothing
     low = kspace
     for axis, n in zip((-3, -2, -1), kspace.shape[1:]):
@@ -160,15 +219,19 @@ def estimate_maps(kspace, mask, calibration=None):
         low = low * window.reshape([-1 if a == axis else 1 for a in (-4, -3, -2, -1)])
     images = ifft3c(low)
     norm = torch.linalg.vector_norm(images, dim=0)
-    return images / norm.clamp_min(0.02 * norm.max()), "low-resolution images: no fully sampled centre of 8 or more"
+    thin = min(n for n in (*mask.shape, size) if n > 1 or max(mask.shape) == 1) < SMALLEST
+    return images / norm.clamp_min(0.02 * norm.max()), "low-resolution images: " + (
+        f"an axis of fewer than {SMALLEST}" if thin else f"no fully sampled centre of {SMALLEST} or more")
 
 
-def noise_level(kspace, mask):
-    """Standard deviation of the k-space noise, read off the outer eighths of the readout.
+def noise_level(kspace: torch.Tensor, mask: torch.Tensor) -> float:
+    """Standard deviation of the k-space noise, real and imaginary part each, where there is least of the image.
 
-    There the signal of an image is weakest; the median of the magnitudes is robust against what is
-    left, and is ``sqrt(2 ln 2)`` standard deviations for complex noise. Signal makes it too high, never
-    too low. Zeros, as a partial echo leaves them, do not count.
+    x is fully sampled: transformed along it, positions beside the object hold noise alone, if the readout is long
+    enough to have some. Where it is not, the least of three estimates is taken, as the image makes each of them too
+    high: of the quietest of those positions; of the rim of (kz, ky); and of the directions in the space of coils and
+    neighbouring samples that the image does not fill (Veraart et al., NeuroImage 142:394, 2016). Zeros, as a partial
+    echo or partial Fourier leave them, do not count.
 
     Parameters
     ----------
@@ -177,20 +240,96 @@ def noise_level(kspace, mask):
     mask : Tensor
         bool ``(z, y)``.
 
+    Returns
+    -------
+    float
+        0 where nothing but zeros was measured.
+
     Examples
     --------
     >>> k = 0.02 * torch.view_as_complex(torch.randn(4, 20, 20, 64, 2, generator=torch.Generator().manual_seed(0)))
     >>> round(noise_level(k, torch.ones(20, 20, dtype=bool)), 3)
     0.02
     """
-    measured = kspace[:, mask]
-    edge = max(1, measured.shape[-1] // 8)
-    outer = torch.cat([measured[..., :edge], measured[..., -edge:]], dim=-1).abs()
-    outer = outer[outer > 0]
-    return outer.median().item() / 1.1774 if len(outer) else 0.0
+    mask = mask.to(kspace.device).bool().expand(kspace.shape[1:3])
+    depth, height, size = kspace.shape[1:]
+    z, y = mask.nonzero(as_tuple=True)
+    radius = sum(((i - n // 2) / (n / 2)) ** 2 for i, n in ((z, depth), (y, height)) if n >= 2 * SMALLEST)
+    order = (radius if isinstance(radius, torch.Tensor) else z).argsort()
+    inner, outer = (kspace[:, z[some], y[some]].cpu() for some in (
+        _thinned(order[:-(-len(order) // 4)]), _thinned(order[len(order) // 2:])))
+    share = (outer != 0).double().mean().item()         # of samples along x: the rest is a partial echo's zeros
+    if share == 0:
+        return 0.0
+    unit = outer.abs().max()                            # some files count in 1e-14
+    few = max(outer.shape[1] // 4, 400 // (len(kspace) * size) + 1)
+    estimates = [_robust(outer[:, -few:])]
+    if size >= 2 * SMALLEST:
+        near, far = (ifft3c(part / unit, axes=(-1,)).abs() * (unit / share**0.5) for part in (inner, outer))
+        edge = size // 16
+        # one half of the lines tells which positions are quiet, the other half how loud they are
+        columns = far[:, ::2, edge:size - edge].flatten(0, 1).median(0).values
+        quiet, other = columns.argsort()[:max(2, size // 8)] + edge, far[:, 1 if far.shape[1] > 1 else 0::2]
+        level = _robust(other[..., quiet])
+        if _robust(near[..., quiet]) < 1.2 * level:         # no more near k = 0 than far from it: no object is there
+            return level
+        estimates.append(_robust(other[:, -max(few // 2, 1):, quiet]))
+    else:
+        quiet = torch.arange(size)
+    floor = _unfilled(kspace, mask, quiet[:8], unit.item())
+    return min([*estimates, *([floor / share**0.5] if floor else [])])
 
 
-def whitening_matrix(noise):
+def _thinned(lines: torch.Tensor, most: int = 8192) -> torch.Tensor:
+    return lines[::-(-len(lines) // most)] if len(lines) else lines
+
+
+def _robust(samples: torch.Tensor) -> float:
+    """Standard deviation of complex noise from the median of its magnitudes, ``sqrt(2 ln 2)`` times as large."""
+    magnitudes = samples.abs()
+    magnitudes = magnitudes[magnitudes > 0]
+    return magnitudes.median().item() / (2 * math.log(2)) ** 0.5 if len(magnitudes) else math.inf
+
+
+def _unfilled(kspace: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, unit: float) -> float | None:
+    """The noise of the smallest singular values of neighbouring samples of all coils, at some positions along x.
+
+    Blocks of (kz, ky) that are measured completely, those far from the centre first, are the rows of a matrix. Its
+    small eigenvalues follow the Marchenko-Pastur law; the most of them that fit into its width are taken for noise.
+    """
+    coils, (depth, height) = len(kspace), mask.shape
+    for side in ((3, 2) if coils >= 4 else (4, 3) if coils > 1 else (6,)):
+        tall, wide = (min(side**2 if min(depth, height) < side else side, n) for n in (depth, height))
+        whole = mask.unfold(0, tall, 1).unfold(1, wide, 1).flatten(2).all(-1)
+        z, y = whole.nonzero(as_tuple=True)
+        if len(z) >= 2 * coils * tall * wide:
+            break
+    if len(z) < coils * tall * wide:
+        return None
+    radius = (z / depth - 0.5 * whole.shape[0] / depth) ** 2 + (y / height - 0.5 * whole.shape[1] / height) ** 2
+    far = radius.argsort(descending=True)[:1500]
+    image = ifft3c(kspace / unit, axes=(-1,))
+    found = []
+    for x in positions.tolist():
+        rows = image[..., x].unfold(1, tall, 1).unfold(2, wide, 1)[:, z[far], y[far]].permute(1, 0, 2, 3)
+        level = _marchenko_pastur(rows.flatten(1))
+        if level is not None:
+            found.append(level)
+    return unit * (sum(found) / len(found)) ** 0.5 if found else None
+
+
+def _marchenko_pastur(rows: torch.Tensor, fewest: int = 5) -> float | None:
+    """Variance of the noise (one of two parts) in a matrix of a few components and noise, if it shows enough of it."""
+    count, columns = rows.shape
+    values = torch.linalg.svdvals(rows.cpu().to(torch.complex128)).square().flip(0) / (2 * count)
+    for kept in range(columns, fewest - 1, -1):
+        mean = values[:kept].mean().item()
+        if values[kept - 1] - values[0] <= 4 * (kept / count) ** 0.5 * mean:
+            return mean * count / max(1, count - (columns - kept))
+    return None
+
+
+def whitening_matrix(noise: torch.Tensor) -> torch.Tensor:
     """The matrix that makes the noise of the coils independent, with standard deviation 1 (real, imaginary each).
 
     ``W`` with ``W C W^H = 2`` for the covariance ``C`` of the complex samples: the inverse of its Cholesky factor
@@ -222,7 +361,7 @@ def whitening_matrix(noise):
     return (2**0.5 * torch.linalg.solve_triangular(factor, identity, upper=False)).to(torch.complex64)
 
 
-def compression_matrix(kspace, coils):
+def compression_matrix(kspace: torch.Tensor, coils: int) -> torch.Tensor:
     """The strongest directions of the signal in coil space, as orthonormal rows (Huang et al., MRI 26:133, 2008).
 
     Parameters

@@ -8,6 +8,7 @@ and ``sigma = std / alpha``: one network serves both.
 
 import itertools
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 
@@ -54,7 +55,9 @@ class Prior(torch.nn.Module):
         volumes ``(z, y, x)``.
     """
 
-    def __init__(self, net: torch.nn.Module, voxel_sizes: Sequence[float], sigma_data: float = 0.3,
+    net: Any            # a network of slices and conditions; each kind has attributes of its own
+
+    def __init__(self, net: torch.nn.Module | None, voxel_sizes: Sequence[float], sigma_data: float = 0.3,
                  conditioned: bool = False, dims: int = 2) -> None:
         super().__init__()
         self.dims = dims

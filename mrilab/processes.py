@@ -11,7 +11,7 @@ import torch
 from torch import distributed
 
 
-def check_device(device: str | torch.device) -> torch.device:
+def check_device(device: str | torch.device, name: str = "device") -> torch.device:
     """The device, on which something was computed to see that it is there; ValueError in one line if it is not.
 
     Examples
@@ -28,7 +28,7 @@ def check_device(device: str | torch.device) -> torch.device:
     except Exception:                   # each kind of device fails in its own way
         here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count())),
                 *["mps"] * torch.backends.mps.is_available()]
-        raise ValueError(f"device: found {str(device)!r}, expected a device that this machine has: "
+        raise ValueError(f"{name}: found {str(device)!r}, expected a device that this machine has: "
                          f"{', '.join(here)}") from None
     return found
 

@@ -26,7 +26,7 @@ def simulate_acquisition(volume: Volume, acceleration: float, coils: int = 8, no
     """Undersampled multi-coil k-space of a volume, ``y = M (F S x + n)``.
 
     The image is scaled so that the 99th percentile of its magnitude is 1; a real one gets a smooth
-    random phase. Coils are :func:`~mrilab.coils.birdcage_maps`, the mask is a
+    random phase. An affine stays with the scan. Coils are :func:`~mrilab.coils.birdcage_maps`, the mask is a
     :func:`~mrilab.masks.poisson_disc_mask`.
 
     Parameters
@@ -75,7 +75,8 @@ def simulate_acquisition(volume: Volume, acceleration: float, coils: int = 8, no
     for s, y in zip(maps, kspace):
         n = torch.view_as_complex(torch.randn(*shape, 2, generator=generator)).to(truth.device)
         y.copy_((fft3c(s * truth) + noise * n) * mask[..., None])
-    return Acquisition(kspace, maps, mask, volume.voxel_size, noise), truth
+    place = {"affine": volume.info["affine"]} if "affine" in volume.info else {}
+    return Acquisition(kspace, maps, mask, volume.voxel_size, noise, place), truth
 
 
 def smooth_phase(shape: Sequence[int], generator: torch.Generator | None = None, device: str | torch.device = "cpu"

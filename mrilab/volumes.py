@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 from . import files
-from .checks import check_array, check_maps_and_mask, check_voxel_size
+from .checks import check_array, check_info, check_maps_and_mask, check_voxel_size
 from .coils import estimate_maps
 from .datasets import entry_of, locate
 from .fourier import crop_readout, resample
+from .processes import check_device
 from .references import read_reference
 
 
@@ -31,12 +32,14 @@ class Volume:
     voxel_size : tuple of float
         ``(dz, dy, dx)`` in mm.
     info : dict
-        Free text about the volume: source, licence, split.
+        Free text about the volume: source, licence, split; and ``affine``, 4 x 4 from voxel ``(x, y, z)`` to mm, where
+        a file had it.
 
     Raises
     ------
     ValueError
-        If the data are not three-dimensional and finite, or the voxel size is not three positive numbers.
+        If the data are not three-dimensional and finite, the voxel size is not three lengths that can be mm of a
+        body, or an affine has other lengths.
 
     Examples
     --------
@@ -49,29 +52,37 @@ class Volume:
     """
 
     data: torch.Tensor
-    voxel_size: tuple
-    info: dict = field(default_factory=dict)
+    voxel_size: tuple[float, ...]
+    info: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.data = check_array(self.data, "data", 3, "(z, y, x)")
         self.voxel_size = check_voxel_size(self.voxel_size)
+        self.info = check_info(self.info, self.voxel_size)
 
     @property
-    def field_of_view(self):
+    def field_of_view(self) -> tuple[float, ...]:
         """Extent of each axis in mm."""
         return tuple(n * d for n, d in zip(self.data.shape, self.voxel_size))
 
-    def resample(self, new_voxel_size):
+    def resample(self, new_voxel_size: Any) -> "Volume":
         """The volume at another voxel size (:func:`mrilab.fourier.resample`); real data stay real.
 
         The field of view is kept and the matrix is a whole number, so the voxel size of the result is
-        field of view over matrix: the asked one, or the nearest possible.
+        field of view over matrix: the asked one, or the nearest possible. The centre of the field of view, index
+        ``n // 2``, stays where it was, and an affine in ``info`` says so.
         """
         data = resample(self.data, self.voxel_size, new_voxel_size)
         if not self.data.is_complex():
             data = data.real
         size = tuple(f / n for f, n in zip(self.field_of_view, data.shape))
-        return Volume(data, size, dict(self.info))
+        info = dict(self.info)
+        if "affine" in info:
+            affine, (old, new) = info["affine"].copy(), ([n // 2 for n in x.shape[::-1]] for x in (self.data, data))
+            affine[:3, :3] *= [b / a for a, b in zip(self.voxel_size[::-1], size[::-1])]
+            affine[:3, 3] += info["affine"][:3, :3] @ old - affine[:3, :3] @ new
+            info["affine"] = affine
+        return Volume(data, size, info)
 
 
 @dataclass
@@ -111,11 +122,11 @@ class Acquisition:
     kspace: torch.Tensor
     maps: torch.Tensor
     mask: torch.Tensor
-    voxel_size: tuple
+    voxel_size: tuple[float, ...]
     noise: float | None = None
-    info: dict = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.kspace = check_array(self.kspace, "kspace", 4, "(coils, z, y, x)").to(torch.complex64)
         if self.maps is None:
             _, self.mask = check_maps_and_mask(self.kspace, self.mask)
@@ -127,15 +138,16 @@ class Acquisition:
         if self.maps.shape != self.kspace.shape:
             raise ValueError(f"maps: found shape {tuple(self.maps.shape)}, "
                              f"expected that of kspace, {tuple(self.kspace.shape)}")
-        if self.noise is not None and not 0 <= self.noise < float("inf"):
-            raise ValueError(f"noise: found {self.noise!r}, expected a standard deviation of 0 or more")
+        self.info = check_info(self.info, self.voxel_size)
+        if self.noise is not None:
+            self.noise = _standard_deviation(self.noise)
 
     @property
-    def acceleration(self):
+    def acceleration(self) -> float:
         """Number of (kz, ky) positions over the number measured."""
         return self.mask.numel() / int(self.mask.sum())
 
-    def readout_block(self, start, stop):
+    def readout_block(self, start: int, stop: int) -> "Acquisition":
         """The part of the acquisition between two positions of the readout, an acquisition of its own.
 
         x is fully sampled, so its transform can be undone, and positions along x do not mix afterwards: the
@@ -150,13 +162,25 @@ class Acquisition:
         return Acquisition(crop_readout(self.kspace, start, stop), self.maps[..., start:stop], self.mask,
                            self.voxel_size, self.noise, moved_affine(self.info, start))
 
-    def to(self, device):
-        """The same acquisition with its arrays on another device."""
+    def to(self, device: str | torch.device) -> "Acquisition":
+        """The same acquisition with its arrays on another device, which this machine must have."""
+        check_device(device)
         return Acquisition(self.kspace.to(device), self.maps.to(device), self.mask.to(device),
                            self.voxel_size, self.noise, self.info)
 
 
-def moved_affine(info, start):
+def _standard_deviation(noise: Any) -> float:
+    """One number of 0 or more, from any kind of scalar."""
+    values = np.ravel(noise)
+    if values.size > 1:
+        raise ValueError(f"noise: found {values.size} values, expected one standard deviation; where coils differ, "
+                         "divide the k-space and the maps of each by its own, and give 1")
+    if not (values.size and values.dtype.kind in "biuf" and 0 <= values[0] < float("inf")):
+        raise ValueError(f"noise: found {noise!r}, expected a standard deviation of 0 or more")
+    return float(values[0])
+
+
+def moved_affine(info: dict[str, Any], start: int) -> dict[str, Any]:
     """The info of a part that begins at position ``start`` along x.
 
     Examples
@@ -200,7 +224,7 @@ class Reconstruction:
     """
 
     image: torch.Tensor
-    voxel_size: tuple
+    voxel_size: tuple[float, ...]
     network_evaluations: int
     operator_applications: int
     seconds: float
@@ -210,7 +234,8 @@ class Reconstruction:
 def load_volume(name_or_path: str | Path, phase: str | Path | None = None) -> Volume:
     """Read a :class:`Volume` from an HDF5 or NIfTI file, or a shipped one or a head by reference by its name.
 
-    Integer data carry an attribute ``scale``; the values returned are ``data * scale``.
+    Integer data carry an attribute ``scale``; the values returned are ``data * scale``. An image with an affine is
+    turned so that z points up, y to the front and x to the right, whatever the format.
 
     Parameters
     ----------
@@ -235,6 +260,29 @@ def load_volume(name_or_path: str | Path, phase: str | Path | None = None) -> Vo
         return Volume(torch.from_numpy(data), voxel_size, info)
     with files.named(path):
         return Volume(*files.read_image(path, phase))
+
+
+def examine(volume: Volume) -> list[str]:
+    """What looks wrong with an image, in words; of a raw scan :func:`mrilab.raw.examine` says it.
+
+    Examples
+    --------
+    >>> examine(load_volume("qtim_MRHead"))
+    []
+    """
+    data, extent = volume.data, max(volume.field_of_view)
+    low, high = (x.item() for x in data.abs().aminmax())
+    found = [volume.info["note"]] if volume.info.get("note") else []
+    if not 30 <= extent <= 700:
+        found.append(f"the longest side of the field of view is {extent:.3g} mm, {'less' if extent < 30 else 'more'} "
+                     "than a part of a body: are the voxels in mm?")
+    if low == high:
+        found.append(f"all values have the magnitude {low:g}")
+    elif not data.is_complex() and data.min() < -0.1 * high:
+        found.append(f"values down to {data.min():.3g} where the largest is {high:.3g}: no magnitude has those")
+    if low < high and (data.abs() == high).float().mean() > 0.02:
+        found.append(f"more than 2 % of the voxels have the largest value, {high:g}: clipped?")
+    return found
 
 
 def volume_header(name_or_path: str | Path) -> tuple[tuple[int, ...], tuple[float, ...], dict[str, Any]]:
@@ -284,7 +332,7 @@ def save_acquisition(path: str | Path, acquisition: Acquisition) -> None:
     """
     arrays = {name: getattr(acquisition, name) for name in ("kspace", "maps", "mask")}
     noise = {} if acquisition.noise is None else {"noise": acquisition.noise}
-    files.write_hdf5(path, arrays, {"voxel_size": acquisition.voxel_size, **noise, **acquisition.info})
+    files.write_hdf5(path, arrays, {**acquisition.info, "voxel_size": acquisition.voxel_size, **noise})
 
 
 def load_acquisition(path: str | Path, readout: tuple[int, int] | None = None) -> Acquisition:
@@ -313,9 +361,9 @@ def load_acquisition(path: str | Path, readout: tuple[int, int] | None = None) -
     >>> load_acquisition(path).voxel_size
     (1.0, 1.0, 2.0)
     """
-    arrays, info = files.read_acquisition(path, readout)
+    (kspace, maps, mask), info = files.read_acquisition(path, readout)
     voxel_size, noise = info.pop("voxel_size"), info.pop("noise", None)
     if readout is not None:
         info = moved_affine(info, readout[0])
     with files.named(path):
-        return Acquisition(*arrays, voxel_size, None if noise is None else float(noise), info)
+        return Acquisition(kspace, maps, mask, voxel_size, noise, info)

@@ -1,78 +1,48 @@
 """What diversity costs: denoising quality on the test head against training steps, and against people.
 
-    python data/cost.py        # writes data/results/cost.json
-
-Steps: the snapshots that `train_priors.py` leaves in `runs/`, of one run each, so the learning rate of the early
-ones had not come down yet; a second round counts on from the first. People: the small network of chapter 6 on heads at
-2 mm, trained for each choice of one, two or three of the training people with the same steps. PSNR at sigma = 0.1,
-averaged over the three planes. What the file already holds of snapshots and trainings that are gone is kept.
+Steps: the snapshots that `train_priors` leaves in `runs/`, of one run each, so the learning rate of the early
+ones had not come down yet; the second round (`--again`) counts on from the first. People: the small network of chapter
+6 on heads at 2 mm, trained for each choice of one, two or three of the training people with the same steps. PSNR at
+sigma = 0.1, averaged over the three planes.
 """
 
-import datetime
 import itertools
-import json
 
-import torch
-from denoise import RESULTS, by_prior, quality, slices_of
-from torch.utils.flop_counter import FlopCounterMode
-from train_priors import PRIORS, RUNS
+from mrilab.priors import load_prior
 
-from mrilab.datasets import list_datasets
-from mrilab.priors import load_prior, read_card
-from mrilab.processes import hardware
-from mrilab.training import train
-from mrilab.writing import atomic_path
-from mrilab.volumes import load_volume
+from .denoising import PRIORS, quality
+from .results import ROOT
+from .scans import HEAD
+from .train_priors import SNAPSHOTS
+from .trainings import PEOPLE, flops, training
 
-VOXEL_SIZES, SIGMA = (1, 2, 3), 0.1
-SMALL = dict(voxel_sizes=(2, 4), widths=(16, 16, 32, 64, 80), steps=1500)
+RESULTS = ["cost.json"]
+NEEDS = [f"runs/{name}{again}.json" for name in PRIORS for again in ("", "_again")]
+VOXEL_SIZES, SIGMA, STEPS, BATCH, PATCH = (1, 2, 3), 0.1, 8000, 8, 64
+SMALL = dict(voxel_sizes=[2, 4], widths=[16, 16, 32, 64, 80], steps=1500)
 
 
-def flops(prior, patch):
-    """Floating-point operations of a training step for each slice: a backward pass costs two forward ones."""
-    x = torch.zeros(1, 2, *[patch] * prior.dims)
-    with FlopCounterMode(display=False) as counter:
-        prior.denoise(x, 0.1, [1] * prior.dims)
-    return 3 * counter.get_total_flops()
+def tables(run, priors, voxel_sizes):
+    """PSNR on the test head by voxel size, for each prior."""
+    found = run.rows(quality, [dict(volume=HEAD, voxel_size=d, sigma=SIGMA, prior=p) for p in priors
+                               for d in voxel_sizes])
+    values = iter(row["psnr"] for row in found)
+    return [{d: next(values) for d in voxel_sizes} for _ in priors]
 
 
-def table(prior, planes):
-    """PSNR by voxel size."""
-    return {d: round(quality(by_prior(prior), p, SIGMA), 3) for d, p in planes.items()}
-
-
-def against_steps(planes):
-    for name in (n for n, settings in PRIORS.items() if "network" not in settings):      # the plain U-Nets
-        card = read_card(RUNS / f"{name}.json").model_dump()
-        for path in (RUNS / name).glob("*.safetensors"):
-            step, prior = card["steps_before"] + int(path.stem), load_prior(path)
-            images = step * card["batch"]
-            yield dict(prior=name, step=step, images=images,
-                       teraflop=round(images * flops(prior, card["patch"]) / 1e12, 1), psnr=table(prior, planes))
-
-
-def against_people(planes):
-    people = {d.person: load_volume(d.name).resample((2, 2, 2)) for d in list_datasets("volume") if d.split == "train"}
-    for volume in people.values():
-        volume.data.clamp_(min=0)           # ringing of the resampling
-    for chosen in itertools.chain.from_iterable(itertools.combinations(people, n) for n in (1, 2, 3)):
-        path = RUNS / f"people-{'-'.join(chosen)}.safetensors"
-        if not path.with_suffix(".json").exists():
-            train([people[p] for p in chosen], out=path, people=chosen, **SMALL)
-        prior = load_prior(path)
-        yield dict(people=chosen, psnr=table(prior, planes))
-
-
-if __name__ == "__main__":
-    RUNS.mkdir(exist_ok=True)
-    head = load_volume("qtim_MRHead")
-    planes = {d: list(slices_of(head, d)) for d in VOXEL_SIZES}
-    path = RESULTS / "cost.json"
-    before = json.loads(path.read_text()) if path.exists() else dict(people=None, steps=[])
-    people = before["people"] or list(against_people({d: planes[d] for d in (2, 3)}))
-    rows = {(row["prior"], row["step"]): row for row in [*before["steps"], *against_steps(planes)]}
-    steps = [rows[key] for key in sorted(rows)]
-    results = dict(hardware=hardware(), date=datetime.date.today().isoformat(), volume="qtim_MRHead", sigma=SIGMA,
-                   small=SMALL, people=people, steps=steps)
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(results, indent=1) + "\n")
+def study(run):
+    steps = [dict(prior=name, step=before + step, images=(before + step) * BATCH,
+                  file=str(ROOT / "runs" / f"{name}{again}" / f"{step}.safetensors"))
+             for name in PRIORS for before, again in ((0, ""), (STEPS, "_again"))
+             for step in SNAPSHOTS if step <= STEPS]
+    each = {name: flops(load_prior(name), PATCH) for name in PRIORS}
+    for row, table in zip(steps, tables(run, [row.pop("file") for row in steps], VOXEL_SIZES)):
+        row |= dict(teraflop=round(row["images"] * each[row["prior"]] / 1e12, 1), psnr=table)
+    chosen = [list(c) for n in (1, 2, 3) for c in itertools.combinations(PEOPLE, n)]
+    settings = {key: value for key, value in SMALL.items() if key != "voxel_sizes"}
+    trained = run.rows(training, [dict(name="people-" + "-".join(people), voxel_sizes=SMALL["voxel_sizes"],
+                                       settings=settings, volumes=[PEOPLE[p] for p in people])
+                                  for people in chosen], folder=run.folder)
+    people = [dict(people=c, psnr=table) for c, table in zip(
+        chosen, tables(run, [str(ROOT / row["trained"]) for row in trained], (2, 3)))]
+    return dict(volume=HEAD, sigma=SIGMA, small=SMALL, people=people, steps=steps)

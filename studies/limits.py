@@ -1,51 +1,31 @@
 """Where the methods end: other scans than the prior's, a tumour, small lesions, uncertainty, planes that disagree.
 
-    python data/limits.py                      # all parts, into data/results/limits.json; ten minutes on one core
-    python data/limits.py shifts planes        # these parts; the others in the file stay
-
 3 mm, R = 8, eight coils, noise 0.01 and a block of the readout unless a part says otherwise. CG-SENSE and total
 variation are tuned on the validation slab for each condition and acceleration. The solver keeps its defaults, the
-samplers what data/budgets.py found. What was computed stays in `runs/limits`, so an interrupted run goes on. Seconds
-are those of the processor.
+samplers what the study `budgets` found. Seconds are those of the processor. One seed of phase, mask and noise.
 """
 
-import argparse
-import datetime
 import functools
 import itertools
 import json
-import time
-import warnings
-from pathlib import Path
 
 import numpy as np
 import torch
-from joblib import Memory, Parallel, delayed
 from scipy import ndimage
 from scipy.stats import pearsonr, spearmanr
-from tqdm import tqdm
 
-from mrilab.datasets import locate, sha256
-from mrilab.priors import load_prior
-from studies.experiments import commit
-from mrilab.methods import reconstruct
+from mrilab.checks import PLANES
 from mrilab.metrics import head_mask, percentile, psnr
 from mrilab.operators import SenseOperator
 from mrilab.reliability import auc, conformal_factor, lesion, matched_filter, place, reliability_curve
-from mrilab.masks import equispaced_mask, poisson_disc_mask, random_mask
-from mrilab.simulate import simulate_acquisition, smooth_phase
-from mrilab.processes import hardware
-from mrilab.checks import PLANES
+from mrilab.simulate import smooth_phase
 from mrilab.volumes import Acquisition, Volume, load_volume
-from mrilab.writing import atomic_path
 
-HERE = Path(__file__).parent
-RESULT = HERE / "results" / "limits.json"
-HEAD, SLAB, TUMOUR, KNEE = "qtim_MRHead", "colin27_ch2_slab", "qtim_MRBrainTumor2", "mskt_knee_mese"
-SIZE = (3, 3, 3)
-PRIORS = ("diverse", "fixed_1mm")
-MASKS = {"poisson": poisson_disc_mask, "random": random_mask,
-         "regular": lambda shape, acceleration, seed: equispaced_mask(shape, acceleration)}
+from .scans import HEAD, KNEE, SLAB, TUMOUR, acquired, solve
+
+RESULTS = ["limits.json"]
+NEEDS = []
+SIZE, SEEDS = [3, 3, 3], 1
 MIMIC = ([0, 0.08, 0.2, 0.45, 0.75, 1.1], [0, 0.1, 1.0, 0.6, 0.35, 0.7])    # T1-like to T2-like grey values
 
 # Conditions of the shifts: what differs from the usual scan.
@@ -66,7 +46,7 @@ TRIALS = {      # of each condition, on the validation slab
                  for n in (10, 20)],
     "total_variation": [dict(weight=w) for w in (0.0002, 0.0004, 0.001, 0.003, 0.01)],
 }
-SAMPLER = dict(sigma=(0.1, 0.01), steps=20)     # what data/budgets.py found best for 1,000 evaluations
+SAMPLER = dict(sigma=[0.1, 0.01], steps=20)     # what budgets found best for 1,000 evaluations
 METHODS = {     # of the lesions: method, prior
     "CG-SENSE": ("cg_sense", None), "total variation": ("total_variation", None),
     "variational, fixed": ("variational", "fixed_1mm"), "variational, diverse": ("variational", "diverse"),
@@ -75,76 +55,71 @@ METHODS = {     # of the lesions: method, prior
 SEVERAL = {     # of the uncertainty: six solutions each
     "variational, seeds": ("variational", {}),
     "DDS": ("dds", SAMPLER | dict(eta=1.0)),
-    "TPDM": ("tpdm", SAMPLER | dict(eta=1.0, planes=("axial", "sagittal"))),
-    "TPDM, sigma 1, eta 0": ("tpdm", dict(sigma=(1.0, 0.01), steps=24, eta=0.0, planes=("axial", "sagittal"))),
+    "TPDM": ("tpdm", SAMPLER | dict(eta=1.0, planes=["axial", "sagittal"])),
+    "TPDM, sigma 1, eta 0": ("tpdm", dict(sigma=[1.0, 0.01], steps=24, eta=0.0, planes=["axial", "sagittal"])),
 }
-memory = Memory(HERE.parent / "runs" / "limits", verbose=0)
-weights = {name: sha256(locate(name, "prior")) for name in PRIORS}
+
+
+def scan(volume=HEAD, voxel_size=SIZE, acceleration=8, coils=8, noise=0.01, seed=0, mask="poisson", mimic=False,
+         phase=1.0, shading=0.0, block=(-8, 8)):
+    """Acquisition and truth of a block of the readout, or of all of it.
+
+    ``phase`` multiplies that of :func:`mrilab.simulate.simulate_acquisition`; ``shading`` is the rms of a smooth
+    factor's logarithm.
+    """
+    return _scan(json.dumps([volume, voxel_size, acceleration, coils, noise, seed, mask, mimic, phase, shading, block]))
 
 
 @functools.lru_cache(maxsize=1)         # the jobs on the same data follow each other
-def scan(volume=HEAD, voxel_size=SIZE, acceleration=8, coils=8, noise=0.01, seed=0, mask="poisson", mimic=False,
-         phase=1.0, shading=0.0, width=16, start=None):
-    """Acquisition and truth of a block of the readout, ``width`` voxels from ``start``, about the middle without.
-
-    ``phase`` multiplies that of :func:`simulate_acquisition`; ``shading`` is the rms of a smooth factor's logarithm.
-    """
+def _scan(asked):
+    volume, voxel_size, acceleration, coils, noise, seed, mask, mimic, phase, shading, block = json.loads(asked)
     volume = load_volume(volume)
     if mimic:
         values = np.interp(volume.data / percentile(volume.data, 0.99), *MIMIC)
         volume = Volume(torch.from_numpy(values), volume.voxel_size)
-    volume = volume.resample(voxel_size)
+    volume = volume.resample(tuple(voxel_size))
     shape = tuple(volume.data.shape)
     if phase != 1 or shading:
         angle = phase * smooth_phase(shape, torch.Generator().manual_seed(seed))
         factor = shading * smooth_phase(shape, torch.Generator().manual_seed(1000 + seed))
         volume = Volume(volume.data * torch.exp(factor + 1j * angle), volume.voxel_size)
-    complete, truth = simulate_acquisition(volume, 1, coils, noise, seed)
-    lines = MASKS[mask](shape, acceleration, seed=seed)
-    kspace = complete.kspace * lines[..., None]
-    acquisition = Acquisition(kspace, complete.maps, lines, complete.voxel_size, noise)
-    start = shape[2] // 2 - width // 2 if start is None else start
-    return acquisition.readout_block(start, start + width), truth[..., start:start + width]
+    return acquired(volume, acceleration, block, seed, coils, noise, mask)
 
 
-def solve(method, acquisition, prior="diverse", seed=0, **settings):
-    """Magnitude-ready image, and the seconds of the processor."""
-    begin = time.process_time()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)        # voxel sizes outside a prior's are what this is about
-        result = reconstruct(method, acquisition, prior and load_prior(prior), seed, **settings)
-    return result, time.process_time() - begin
-
-
-@memory.cache
-def trial(case, method, settings, weights):
+def trial(case, method, settings, prior=None, device="cpu"):
     """Quality of one reconstruction."""
-    torch.set_num_threads(1)
     acquisition, truth = scan(**case)
-    result, seconds = solve(method, acquisition, seed=case["seed"], **settings)
-    return dict(method=method, settings=settings, psnr=psnr(result.image, truth),
-                psnr_head=psnr(result.image, truth, head_mask(truth)), misfit=result.misfit, seconds=round(seconds, 2))
+    result, seconds = solve(acquisition, method, prior, settings, case["seed"], device=device)
+    return dict(psnr=psnr(result.image, truth), psnr_head=psnr(result.image, truth, head_mask(truth)),
+                misfit=result.misfit, seconds=round(seconds, 2))
 
 
-def tuned(method, **case):
-    """The best trial on the validation slab. The solver keeps its defaults, DDS those of data/budgets.py."""
-    if method not in TRIALS:
-        return SAMPLER | dict(eta=1.0) if method == "dds" else {}
-    trials = [trial(case | dict(volume=SLAB, seed=0), method, settings, weights) for settings in TRIALS[method]]
-    return max(trials, key=lambda row: row["psnr"])["settings"]
+def tuned(run, cases):
+    """Of each case and method, the best trial on the validation slab: lists of settings by method.
+
+    The solver keeps its defaults, DDS those of the study `budgets`.
+    """
+    asked = [[dict(case=dict(voxel_size=SIZE) | case | dict(volume=SLAB, seed=0), method=m, settings=s)
+              for s in TRIALS[m]] for case in cases for m in TRIALS]
+    found = iter(run.rows(trial, list(itertools.chain(*asked))))
+    best = [max((next(found) for _ in tried), key=lambda row: row["psnr"])["settings"] for tried in asked]
+    return dict(zip(TRIALS, (best[i::len(TRIALS)] for i in range(len(TRIALS))))) | {
+        "variational": [{}] * len(cases), "dds": [SAMPLER | dict(eta=1.0)] * len(cases)}
 
 
 # --- shifts
 
-def shifts(run, seeds):
-    def best(name, method):     # a shift of the volume itself cannot be made on the slab: the usual setting stays
-        return tuned(method, **({} if "volume" in SHIFTS[name] else SHIFTS[name]))
-
-    jobs = [(n, seed, m, best(n, m)) for seed in range(seeds) for n in tqdm(SHIFTS, desc="shifts, tuning")
+def shifts(run):
+    # a shift of the volume itself cannot be made on the slab: the usual setting stays
+    best = tuned(run, [{} if "volume" in case else case for case in SHIFTS.values()])
+    jobs = [(name, dict(case=dict(voxel_size=SIZE) | case | dict(seed=seed), method=m, settings=best[m][i])
+             | (dict(prior="diverse") if m == "variational" else {}))
+            for seed in range(SEEDS) for i, (name, case) in enumerate(SHIFTS.items())
             for m in (*TRIALS, "variational")]
-    rows = run("shifts", trial, [(SHIFTS[n] | dict(seed=seed), m, s, weights) for n, seed, m, s in jobs])
-    return dict(conditions=SHIFTS, volume=HEAD, readout=16,
-                rows=[dict(condition=n, seed=seed) | row for (n, seed, *_), row in zip(jobs, rows)])
+    rows = run.rows(trial, [asked for _, asked in jobs])
+    return dict(conditions=SHIFTS, volume=HEAD, readout=16, rows=[
+        dict(condition=name, seed=row["case"]["seed"]) | {k: v for k, v in row.items() if k not in ("case", "prior")}
+        for (name, _), row in zip(jobs, rows)])
 
 
 # --- the tumour
@@ -170,13 +145,9 @@ def slope(x):
     return sum(g.square() for g in torch.gradient(x)).sqrt()
 
 
-@memory.cache
-def tumour_job(label, acceleration, seed, weights):
-    torch.set_num_threads(1)
-    acquisition, truth = scan(volume=TUMOUR, acceleration=acceleration, seed=seed, start=16, width=20)
-    method, prior = METHODS[label]
-    settings = tuned(method, acceleration=acceleration)
-    result, _ = solve(method, acquisition, prior, seed, **settings)
+def tumour_job(solver, prior, settings, acceleration, seed, device="cpu"):
+    acquisition, truth = scan(volume=TUMOUR, acceleration=acceleration, seed=seed, block=(-12, 8))
+    result, _ = solve(acquisition, solver, prior, settings, seed, device=device)
     masks, x, truth = tumour_masks(truth), result.image.abs(), truth.abs()
     error = x - truth
 
@@ -192,19 +163,24 @@ def tumour_job(label, acceleration, seed, weights):
     edge = masks["rim"] & (steep > low) & (steep < high)
     core = torch.from_numpy(ndimage.binary_erosion(masks["lesion"].numpy()))
     texture = [v[core] - torch.from_numpy(ndimage.gaussian_filter(v.numpy(), 1.5))[core] for v in (x, truth)]
-    return dict(label=label, acceleration=acceleration, seed=seed, settings=settings, psnr=psnr(x, truth),
-                contrast=contrast(x) / contrast(truth), edge=(slope(x)[edge].mean() / steep[edge].mean()).item(),
+    return dict(psnr=psnr(x, truth), contrast=contrast(x) / contrast(truth),
+                edge=(slope(x)[edge].mean() / steep[edge].mean()).item(),
                 edge_elsewhere=(slope(x)[alike].mean() / steep[alike].mean()).item(),
                 edge_error=rms(edge), edge_error_elsewhere=rms(alike), error={n: rms(m) for n, m in masks.items()},
                 texture=(texture[0].std() / texture[1].std()).item(),
                 texture_correlation=pearsonr(*(t.numpy() for t in texture)).statistic.item())
 
 
-def tumour(run, seeds):
-    jobs = [(m, r, seed, weights) for r in (4, 8, 12) for seed in range(seeds) for m in METHODS]
-    _, truth = scan(volume=TUMOUR, start=16, width=20)
+def tumour(run):
+    rates = (4, 8, 12)
+    best = tuned(run, [dict(acceleration=r) for r in rates])
+    jobs = [(label, dict(solver=m, prior=prior, settings=best[m][i], acceleration=r, seed=seed))
+            for i, r in enumerate(rates) for seed in range(SEEDS) for label, (m, prior) in METHODS.items()]
+    rows = run.rows(tumour_job, [asked for _, asked in jobs])
+    _, truth = scan(volume=TUMOUR, block=(-12, 8))
     return dict(volume=TUMOUR, readout=[16, 36], voxels={n: int(m.sum()) for n, m in tumour_masks(truth).items()},
-                rows=run("tumour", tumour_job, jobs))
+                rows=[dict(label=label) | {k: v for k, v in row.items() if k not in ("solver", "prior")}
+                      for (label, _), row in zip(jobs, rows)])
 
 
 # --- small lesions
@@ -224,89 +200,98 @@ def places(truth, distance=5, seed=0):
     return [at for at in grid if inside[at] and local[at] > 0.4]
 
 
-@memory.cache
-def lesion_job(label, acceleration, seed, turn, weights):
-    """Scores of the matched filters at all places; the kinds of lesion take turns, without a turn there are none."""
-    torch.set_num_threads(1)
-    acquisition, truth = scan(acceleration=acceleration, seed=seed, width=24)
+def scores(acquisition, truth, method, prior, settings, seed, kinds, device):
+    """Of the matched filters at all places; ``kinds`` of lesion lie there, None: none. Without a method, the truth."""
     balls = {size: lesion(size, acquisition.voxel_size) for size in SIZES}
     centres = places(truth, seed=seed)
-    kinds = [KINDS[(n + turn) % len(KINDS)] for n in range(len(centres))] if turn is not None else [None] * len(centres)
+    kinds = [kinds[n % len(kinds)] for n in range(len(centres))]
     added = sum(c * place(balls[s], [at for at, kind in zip(centres, kinds) if kind == (s, c)], truth.shape)
                 for s, c in KINDS) * truth.sgn()
-    if label == "truth":
+    if method is None:
         x = (truth + added).abs()
     else:
         kspace = acquisition.kspace + SenseOperator(acquisition.maps, acquisition.mask).forward(added)
         acquisition = Acquisition(kspace, acquisition.maps, acquisition.mask, acquisition.voxel_size, acquisition.noise)
-        method, prior = METHODS[label]
-        x = solve(method, acquisition, prior, seed, **tuned(method, acceleration=acceleration))[0].image.abs()
+        x = solve(acquisition, method, prior, settings, seed, device=device)[0].image.abs()
     maps = {(size, known): matched_filter(x - truth.abs() * known, ball)
             for size, ball in balls.items() for known in (True, False)}
     return [dict(size=size, kind=kind, at=at, known=maps[size, True][at].item(), unknown=maps[size, False][at].item())
             for at, kind in zip(centres, kinds) for size in ([kind[0]] if kind else SIZES)]
 
 
-def lesions(run, seeds):
-    turns = [None, *range(0, len(KINDS), 2)]        # every other turn: each place has three of the six kinds
-    jobs = [(m, 8, seed, turn, weights) for seed in range(seeds) for m in ("truth", *METHODS) for turn in turns]
-    found = [(label, seed, score) for (label, _, seed, *_), scores in zip(jobs, run("lesions", lesion_job, jobs))
-             for score in scores]
-    absent = {(label, seed, s["size"], s["at"]): s for label, seed, s in found if s["kind"] is None}
+def lesion_job(solver, prior, settings, seed, turns, device="cpu"):
+    """Scores without lesions, and with them; the kinds take turns at the places."""
+    data = scan(seed=seed, block=(-12, 12))
+    return dict(absent=scores(*data, solver, prior, settings, seed, [None], device), present=[
+        one for turn in turns
+        for one in scores(*data, solver, prior, settings, seed, [*KINDS[turn:], *KINDS[:turn]], device)])
+
+
+def lesions(run):
+    best = tuned(run, [dict(acceleration=8)])
+    ways = {"truth": (None, None)} | METHODS
+    turns = list(range(0, len(KINDS), 2))           # every other turn: each place has three of the six kinds
+    found = run.rows(lesion_job, [dict(solver=m, prior=prior, settings=best[m][0] if m else {}, seed=seed, turns=turns)
+                                  for m, prior in ways.values() for seed in range(SEEDS)])
     rows = []
-    for m, (size, contrast) in itertools.product(("truth", *METHODS), KINDS):
-        pairs = [(score, absent[m, seed, size, score["at"]]) for label, seed, score in found
-                 if label == m and score["kind"] == (size, contrast)]
-        row = dict(label=m, size=size, contrast=contrast, places=len(pairs))
+    for (label, (size, contrast)) in itertools.product(ways, KINDS):
+        pairs = []
+        for row in found[list(ways).index(label) * SEEDS:][:SEEDS]:
+            absent = {(s["size"], tuple(s["at"])): s for s in row["absent"]}
+            pairs += [(s, absent[size, tuple(s["at"])]) for s in row["present"] if s["kind"] == [size, contrast]]
+        line = dict(label=label, size=size, contrast=contrast, places=len(pairs))
         for kind in ("known", "unknown"):
             present, without = (torch.tensor([score[kind] for score in side]) for side in zip(*pairs))
-            row[kind] = auc(present, without)
+            line[kind] = auc(present, without)
             if kind == "known":
                 kept = (present - without) / contrast         # of the contrast, lesion minus no lesion
-                row |= dict(kept=kept.mean().item(), kept_spread=kept.std().item(), false=without.std().item(),
-                            present=[round(v, 4) for v in present.tolist()],
-                            absent=[round(v, 4) for v in without.tolist()])
-        rows.append(row)
+                line |= dict(kept=kept.mean().item(), kept_spread=kept.std().item(), false=without.std().item(),
+                             present=[round(v, 4) for v in present.tolist()],
+                             absent=[round(v, 4) for v in without.tolist()])
+        rows.append(line)
     return dict(volume=HEAD, acceleration=8, readout=24, rows=rows)
 
 
 # --- uncertainty
 
-@memory.cache
-def several(volume, method, settings, count, weights):
+def several(volume, voxel_size, method, prior, settings, count, device="cpu"):
     """Mean and standard deviation of the magnitudes of ``count`` solutions, and the truth."""
-    torch.set_num_threads(1)
-    acquisition, truth = scan(volume=volume)
-    found = torch.stack([solve(method, acquisition, seed=s, **settings)[0].image.abs() for s in range(count)])
-    return found.mean(0), found.std(0), truth.abs(), [psnr(x, truth) for x in found]
+    acquisition, truth = scan(volume=volume, voxel_size=voxel_size)
+    found = torch.stack([solve(acquisition, method, prior, settings, s, device=device)[0].image.abs()
+                         for s in range(count)])
+    return dict(mean=found.mean(0), spread=found.std(0), truth=truth.abs(), psnr=[psnr(x, truth) for x in found])
 
 
-def uncertainty(run, seeds):
-    jobs = [(v, m, s, 6, weights) for m, s in SEVERAL.values() for v in (SLAB, HEAD)]
-    found = run("uncertainty", several, jobs)
-    rows = []
-    for label, calibration, test in zip(SEVERAL, found[::2], found[1::2]):
-        (spread, error), (spread0, error0) = (
-            (s[inside] + 1e-4, (mean - truth)[inside].abs())
-            for mean, s, truth, _ in (test, calibration) for inside in [head_mask(truth)])
-        factor, width = conformal_factor(spread0, error0), error0.quantile(0.9).item()
-        covered = error <= factor * spread
-        order = spread.argsort()
-        tenths = [covered[o].float().mean().item() for o in order.tensor_split(10)]
-        flat = [(error[o] <= width).float().mean().item() for o in order.tensor_split(10)]
-        curve = [x.tolist() for x in reliability_curve(spread, error)]
-        half = test[2].shape[2] // 2
-        first = torch.arange(test[2].shape[2])[None, None].expand(test[2].shape)[head_mask(test[2])] < half
-        own = conformal_factor(spread[first], error[first])
-        rows.append(dict(
-            label=label, psnr=float(np.mean(test[3])), psnr_of_mean=psnr(test[0], test[2]),
-            spearman=spearmanr(spread, error).statistic.item(), pearson=pearsonr(spread, error).statistic.item(),
-            ratio=(error.square().mean().sqrt() / spread.square().mean().sqrt()).item(), curve=curve,
-            one_sigma=(error <= spread).float().mean().item(), factor=factor, covered=covered.float().mean().item(),
-            covered_tenths=tenths, width=(2 * factor * spread).mean().item(), constant=width,
-            covered_constant=(error <= width).float().mean().item(), covered_constant_tenths=flat,
-            factor_own=own, covered_own=(error[~first] <= own * spread[~first]).float().mean().item()))
-    return dict(calibration=SLAB, test=HEAD, readout=16, solutions=6, level=0.9, rows=rows)
+def calibrated(test, calibration):
+    """How well the spread of the solutions tells the error, and an interval from it covers the truth."""
+    (spread, error), (spread0, error0) = (
+        (row["spread"][inside] + 1e-4, (row["mean"] - row["truth"])[inside].abs())
+        for row in (test, calibration) for inside in [head_mask(row["truth"])])
+    factor, width = conformal_factor(spread0, error0), error0.quantile(0.9).item()
+    covered = error <= factor * spread
+    order = spread.argsort()
+    tenths = [covered[o].float().mean().item() for o in order.tensor_split(10)]
+    flat = [(error[o] <= width).float().mean().item() for o in order.tensor_split(10)]
+    truth = test["truth"]
+    first = torch.arange(truth.shape[2])[None, None].expand(truth.shape)[head_mask(truth)] < truth.shape[2] // 2
+    own = conformal_factor(spread[first], error[first])
+    return dict(
+        psnr=float(np.mean(test["psnr"])), psnr_of_mean=psnr(test["mean"], truth),
+        spearman=spearmanr(spread, error).statistic.item(), pearson=pearsonr(spread, error).statistic.item(),
+        ratio=(error.square().mean().sqrt() / spread.square().mean().sqrt()).item(),
+        curve=[x.tolist() for x in reliability_curve(spread, error)],
+        one_sigma=(error <= spread).float().mean().item(), factor=factor, covered=covered.float().mean().item(),
+        covered_tenths=tenths, width=(2 * factor * spread).mean().item(), constant=width,
+        covered_constant=(error <= width).float().mean().item(), covered_constant_tenths=flat,
+        factor_own=own, covered_own=(error[~first] <= own * spread[~first]).float().mean().item())
+
+
+def uncertainty(run):
+    found = run.rows(several, [dict(volume=v, voxel_size=SIZE, method=m, prior="diverse", settings=s, count=6)
+                               for m, s in SEVERAL.values() for v in (SLAB, HEAD)])
+    return dict(calibration=SLAB, test=HEAD, readout=16, solutions=6, level=0.9,
+                rows=[dict(label=label) | calibrated(test, calibration)
+                      for label, calibration, test in zip(SEVERAL, found[::2], found[1::2])])
 
 
 # --- planes
@@ -324,24 +309,22 @@ def by_distance(error, inside, distance, edges):
             for low, high in zip(edges, edges[1:])]
 
 
-@memory.cache
-def planes_job(settings, seed, weights):
-    torch.set_num_threads(1)
+def planes_job(settings, seed, prior, iterations, device="cpu"):
     acquisition, truth = scan(seed=seed)
-    result, seconds = solve("variational", acquisition, seed=seed, **settings)
-    return dict(settings=settings, seed=seed, psnr=psnr(result.image, truth), seconds=round(seconds, 2),
-                evaluations=result.network_evaluations, roughness=roughness(result.image.abs() - truth.abs()))
+    result, seconds = solve(acquisition, "variational", prior, settings | dict(iterations=iterations), seed,
+                            device=device)
+    return dict(psnr=psnr(result.image, truth), seconds=round(seconds, 2), evaluations=result.network_evaluations,
+                roughness=roughness(result.image.abs() - truth.abs()))
 
 
-@memory.cache
-def borders_job(settings, seed, weights):
+def borders_job(settings, seed, prior, iterations, device="cpu"):
     """Error by distance to the ends of a block of the readout, of the block by itself and cut from the whole head."""
-    torch.set_num_threads(1)
-    shape = load_volume(HEAD).resample(SIZE).data.shape
-    acquisition, truth = scan(seed=seed, width=shape[2])
-    whole = solve("variational", acquisition, seed=seed, **settings)[0].image.abs()
+    acquisition, truth = scan(seed=seed, block=None)
+    shape = truth.shape
     start, stop = shape[2] // 2 - 8, shape[2] // 2 + 8
-    alone = solve("variational", acquisition.readout_block(start, stop), seed=seed, **settings)[0].image.abs()
+    whole, alone = (
+        solve(part, "variational", prior, settings | dict(iterations=iterations), seed, device=device)[0].image.abs()
+        for part in (acquisition, acquisition.readout_block(start, stop)))
     x = torch.arange(16)
     distance = torch.minimum(x, 15 - x)[None, None].expand(alone.shape)
     part, inside = truth.abs()[..., start:stop], head_mask(truth)[..., start:stop]
@@ -350,38 +333,25 @@ def borders_job(settings, seed, weights):
                          for axis, n in enumerate(shape) for p in [torch.arange(n)]]).amin(0)
     relative = (whole - truth.abs()) / truth.abs().clamp_min(0.1)
     far = [0, 2, 3, 4, 6, 8, 11, 16]
-    return dict(settings=settings, seed=seed, edges=edges, alone=by_distance(alone - part, inside, distance, edges),
+    return dict(edges=edges, alone=by_distance(alone - part, inside, distance, edges),
                 cut=by_distance(whole[..., start:stop] - part, inside, distance, edges), volume_edges=far,
                 volume=by_distance(whole - truth.abs(), head_mask(truth), faces, far),
                 volume_relative=by_distance(relative, head_mask(truth), faces, far))
 
 
-def planes(run, seeds):
+def planes(run):
     combinations = [list(c) for n in (1, 2, 3) for c in itertools.combinations(PLANES, n)]
     changes = ([dict(planes=c) for c in combinations] + [dict(slab=n) for n in (2, 5, 10)]
                + [dict(fraction=f) for f in (1 / 24, 1 / 12, 1.0)])
-    rows = run("planes", planes_job, [(c, seed, weights) for seed in range(seeds) for c in changes])
-    borders = run("borders", borders_job, [(c, 0, weights) for c in ({}, dict(planes=["axial"]))])
+    common = dict(prior="diverse", iterations=16)
+    rows, borders = ([{k: v for k, v in row.items() if k not in common} for row in run.rows(function, asked)]
+                     for function, asked in (
+        (planes_job, [dict(settings=c, seed=seed) | common for seed in range(SEEDS) for c in changes]),
+        (borders_job, [dict(settings=c, seed=0) | common for c in ({}, dict(planes=["axial"]))])))
     return dict(volume=HEAD, readout=16, rows=rows, borders=borders)
 
 
-PARTS = dict(shifts=shifts, tumour=tumour, lesions=lesions, uncertainty=uncertainty, planes=planes)
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help=f"some of {', '.join(PARTS)}; all without")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--seeds", type=int, default=2, help="of phase, mask and noise; not for the uncertainty")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-
-    def run(what, function, jobs):
-        pool = Parallel(n_jobs=options.jobs, return_as="generator")
-        return list(tqdm(pool(delayed(function)(*job) for job in jobs), desc=what, total=len(jobs)))
-
-    for name in options.parts or PARTS:
-        part = dict(hardware=hardware(), commit=commit(), date=datetime.date.today().isoformat(), weights=weights,
-                    voxel_size=SIZE, seeds=options.seeds, **PARTS[name](run, options.seeds))
-        whole = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-        with atomic_path(RESULT) as temporary:
-            temporary.write_text(json.dumps(whole | {name: part}, indent=1) + "\n")
+def study(run):
+    parts = {part.__name__: part(run) for part in (shifts, tumour, lesions, uncertainty, planes)}
+    made = run.made() | dict(voxel_size=SIZE, seeds=SEEDS)
+    return {name: made | part for name, part in parts.items()}

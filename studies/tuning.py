@@ -1,16 +1,15 @@
 """Tuning with equal effort: the same number of trials for each method, on a volume that is not for testing."""
 
-import datetime
 import itertools
-import json
 
 import numpy as np
 
-from studies.experiments import commit, run
+from mrilab.datasets import list_datasets
 from mrilab.methods import METHODS
-from studies.sweeps import columns, make_jobs
 
-COARSE, FINE = 10, 4                # trials for each method, as the paper's authors do
+from .sweep import columns, make_jobs, measure
+
+COARSE = 10                         # trials for each method, and four fine ones, as the paper's authors do
 
 
 def coarse_trials(ranges):
@@ -49,30 +48,27 @@ def _rounded(ranges, values):
             for key, v in zip(ranges, values)}
 
 
-def tune(sweep, folder, methods=METHODS, out=None, **how):
+def tune(run, sweep, methods=METHODS):
     """The best settings of each method on a sweep's volumes, by PSNR, with the same number of trials for each.
 
     Ten coarse trials on a log grid of a method's one or two settings, then four fine ones about the best. Each
-    trial is judged by its mean PSNR over the sweep's voxel sizes, accelerations, slabs and seeds.
+    trial is judged by its mean PSNR over the sweep's voxel sizes, accelerations, blocks and seeds. One that fails
+    counts as worst.
 
     Parameters
     ----------
+    run : Runner
     sweep : dict
-        From :func:`~mrilab.sweeps.load_sweep`. Its volumes must not be test volumes; ``tune`` of each entry has the
+        From :func:`~studies.sweep.load_sweep`. Its volumes must not be test volumes; ``tune`` of each entry has the
         range of one or two settings, between whole numbers for a setting that counts. Without it the method has
         a single trial.
-    folder : str or Path
-        For the results of the trials (:func:`~mrilab.experiments.run`), which may be interrupted and go on.
     methods : dict, optional
-    out : str or Path, optional
-        JSON file for ``best`` and ``trials``; a sweep may name it as ``tuned``.
-    **how
-        ``count``, ``scheduler``, ``device``, ``progress`` of :func:`~mrilab.experiments.run`.
 
     Returns
     -------
     dict
-        Label (:func:`~mrilab.sweeps.columns`) to ``{"settings": ..., "psnr": ...}``.
+        ``best``, label (:func:`~studies.sweep.columns`) to ``{"settings": ..., "psnr": ...}``; ``trials``, label to a
+        list of them; and what of the sweep was tuned on. A sweep may name a file with it as ``tuned``.
 
     Raises
     ------
@@ -84,38 +80,37 @@ def tune(sweep, folder, methods=METHODS, out=None, **how):
     How many steps of conjugate gradients, between 1 and 8:
 
     >>> import tempfile, torch
-    >>> from studies.sweeps import check_sweep
     >>> from mrilab.volumes import Volume, save_volume
+    >>> from studies.runner import Runner
+    >>> from studies.sweep import check_sweep
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save_volume(f"{folder}/a.h5", Volume(torch.ones(8, 8, 8), (8, 8, 8)))
     ...     sweep = check_sweep({
     ...         "volumes": [f"{folder}/a.h5"], "voxel_sizes": [8], "accelerations": [2], "seeds": [0], "coils": 3,
     ...         "methods": [{"method": "cg_sense", "tune": {"iterations": [1, 8]}}]})
-    ...     best = tune(sweep, f"{folder}/trials", progress=False)
+    ...     best = tune(Runner(f"{folder}/trials", progress=False), sweep)["best"]
     >>> best["cg_sense"]["settings"]["iterations"] > 1
     True
     """
-    from mrilab.datasets import list_datasets
-    from mrilab.writing import atomic_path
-
     for d in list_datasets("volume"):
         if d.name in sweep["volumes"] and "test" in d.split:
             raise ValueError(f"volumes: found {d.name}, which is for testing, expected a volume to tune on")
-    compared = columns(sweep | {"tuned": None})
+    sweep = sweep | {"tuned": None, "keep_slices": 0}
+    compared = columns(sweep)
     trials = {column["label"]: [] for column in compared}
     for stage in ("coarse", "fine"):
         asked = {}
         for column in compared:
-            limits, tried = column["tune"], trials[column["label"]]
+            ends, tried = column["tune"], trials[column["label"]]
             if stage == "coarse":
-                settings = coarse_trials(limits) if limits else [{}]
+                settings = coarse_trials(ends) if ends else [{}]
             else:
-                settings = fine_trials(limits, _best(tried)["settings"]) if limits else []
+                settings = fine_trials(ends, _best(tried)["settings"]) if ends else []
             for i, given in enumerate(settings):
                 label = f"{column['label']}-{stage}{i}"
                 asked[label] = (tried, given, column | {"label": label, "settings": column["settings"] | given})
         jobs = make_jobs(sweep, [column for *_, column in asked.values()]) if asked else []
-        rows, failed = run(jobs, folder, methods, **how)
+        rows, failed = measure(run, jobs, methods)
         for label, (tried, given, _) in asked.items():
             scores = [row["psnr"] for row in rows if row["label"] == label]
             whole = len(scores) == len(jobs) // len(asked)
@@ -123,16 +118,8 @@ def tune(sweep, folder, methods=METHODS, out=None, **how):
         for label, tried in trials.items():
             if all(trial["psnr"] is None for trial in tried):
                 raise ValueError(f"{label}: found no trial that went well: {next(iter(failed.values()))}")
-    best = {label: _best(tried) for label, tried in trials.items()}
-    if out is not None:
-        from mrilab.processes import hardware
-
-        kept = {key: sweep[key] for key in ("volumes", "voxel_sizes", "accelerations", "slabs", "seeds")}
-        text = json.dumps({"best": best, "trials": trials, **kept, "commit": commit(), "hardware": hardware(),
-                           "date": datetime.date.today().isoformat()}, indent=1)
-        with atomic_path(out) as temporary:
-            temporary.write_text(text + "\n")
-    return best
+    return {"best": {label: _best(tried) for label, tried in trials.items()}, "trials": trials} | {
+        key: sweep[key] for key in ("volumes", "voxel_sizes", "accelerations", "blocks", "seeds")}
 
 
 def _best(trials):

@@ -4,15 +4,15 @@
 what came of it, CPU seconds. It runs as a process of its own, so that a crash or a hang is seen from outside.
 """
 
+import gzip
 import io
 import json
 import math
 import pickle
 import random
 import sys
-import tarfile
 import time
-import zipfile
+import zlib
 from pathlib import Path
 
 import h5py
@@ -71,9 +71,12 @@ def damaged_bytes(content, rng, truncations=8, flips=24):
         yield f"{MAY_PASS}-run{i}", bytes(broken)
 
 
-def hostile_hdf5(path, change):
-    """A valid HDF5 file whose content is wrong."""
-    with h5py.File(path, "a") as file:
+def hostile_hdf5(source, path, change):
+    """A valid HDF5 file whose content is wrong; in the latest form, which allows large attributes."""
+    with h5py.File(source) as good, h5py.File(path, "w", libver="latest") as file:
+        for name in good:
+            good.copy(name, file)
+        file.attrs.update(good.attrs)
         change(file)
 
 
@@ -117,6 +120,67 @@ def bomb(name, shape, dtype):
     return change
 
 
+def honest_bomb(name, shape, dtype):
+    """Every chunk is there and holds zeros: 5 GB or more in some MB."""
+    def change(file):
+        del file[name]
+        chunk = (1, *shape[1:])
+        data = file.create_dataset(name, shape, dtype, chunks=chunk, compression="gzip")
+        packed = zlib.compress(bytes(int(np.prod(chunk)) * np.dtype(dtype).itemsize), 9)
+        for i in range(shape[0]):
+            data.id.write_direct_chunk((i,) + (0,) * (len(shape) - 1), packed)
+    return change
+
+
+def one_string_many_times(name, length, count=100_000):
+    """An array of strings whose references all lead to one long string: small in the file, endless in memory."""
+    def change(file):
+        del file[name]
+        words = file.create_dataset(name, (count,), h5py.string_dtype())
+        words[0] = "<a>" + "x" * length + "</a>"
+        place, path = words.id.get_offset(), file.filename
+        file.flush()
+        with open(path, "r+b") as raw:
+            raw.seek(place)
+            reference = raw.read(16)
+            raw.seek(place)
+            raw.write(reference * count)
+    return change
+
+
+def long_line(field, length):
+    """ISMRMRD: one line says that it has so many numbers, or every line does."""
+    def change(file):
+        data = file["dataset/data"]
+        at = data.id.get_type().get_member_offset(data.id.get_type().get_member_index(field))
+        places = [data.id.get_chunk_info(i).byte_offset for i in range(data.id.get_num_chunks())]
+        file.flush()
+        with open(file.filename, "r+b") as raw:
+            for place in places if length < 2**20 else places[1:2]:
+                raw.seek(place + at)
+                raw.write(length.to_bytes(4, "little"))
+    return change
+
+
+def crowd(file):
+    for i in range(20_000):
+        file.create_group(f"g{i}")
+    del file["data"]
+
+
+def attribute(name, value):
+    return lambda file: file.attrs.__setitem__(name, value)
+
+
+def many_attributes(file):
+    for i in range(15_000):
+        file.attrs[f"a{i}"] = i
+
+
+def text_of(length):
+    return np.array(b"<a>" + b"x" * length + b"</a>")
+
+
 NAN = np.full((2, 6, 8, 10), np.nan, np.complex64)
 HOSTILE = {
     "acquisition.h5": [
@@ -129,25 +193,42 @@ HOSTILE = {
         stored_outside("maps", (2, 6, 8, 10), np.float32), bomb("kspace", (1000, 64, 64, 64), np.complex64),
         lambda f: f.attrs.pop("voxel_size"), lambda f: f.attrs.__setitem__("voxel_size", [1.0, 2.0]),
         lambda f: f.attrs.__setitem__("voxel_size", "abc"), lambda f: f.attrs.__setitem__("voxel_size", [1, -1, 1.0]),
-        lambda f: f.attrs.__setitem__("noise", np.nan), lambda f: f.attrs.__setitem__("noise", "loud")],
+        lambda f: f.attrs.__setitem__("noise", np.nan), lambda f: f.attrs.__setitem__("noise", "loud"),
+        honest_bomb("kspace", (80, 64, 512, 512), np.float32), honest_bomb("maps", (80, 64, 512, 256), np.complex64),
+        honest_bomb("mask", (80, 64 * 10**6), np.int8), attribute("noise", [0.1, 0.2]),
+        attribute("affine", np.eye(3)), attribute("affine", np.full((4, 4), np.nan)),
+        attribute("affine", np.diag([1.0, 1, 1, 1])), attribute("affine", "here"), attribute("x", b"x" * (6 * 10**6)),
+        attribute("voxel_size", [1000.0, 1000, 1000]), attribute("voxel_size", [1e-3, 1e-3, 1e-3]), many_attributes,
+        attribute("voxel_size", np.ones(10**6)), replace("kspace", np.full((2, 6, 8, 10), 1e25, np.complex64)),
+        replace("maps", np.full((2, 6, 8, 10), 1e30)), attribute("noise", 1j)],
     "volume.h5": [
         replace("data", None), replace("data", np.ones((3, 3), np.float32)), replace("data", ["a", "b"]),
         replace("data", np.full((3, 3, 3), np.inf, np.float32)), replace("data", h5py.ExternalLink("x.h5", "data")),
         huge("data", (40000, 40000, 40000), np.float32), virtual("data", (6, 8, 10), np.float32),
         replace("data", np.zeros((2, 2, 2), [("a", "f4"), ("b", "i4")])),
-        lambda f: f.attrs.__setitem__("scale", "big"), lambda f: f.attrs.pop("voxel_size")],
+        lambda f: f.attrs.__setitem__("scale", "big"), lambda f: f.attrs.pop("voxel_size"),
+        honest_bomb("data", (100, 4000, 4000), np.float32), honest_bomb("data", (64, 8000, 8000), np.uint8), crowd,
+        honest_bomb("data", (40, 4000, 4000), np.complex64), attribute("affine", np.zeros((4, 4))),
+        attribute("x", np.ones(10**6)), attribute("scale", np.nan), attribute("scale", [1.0, 2.0]),
+        many_attributes, one_string_many_times("data", 10**6), attribute("x", ["word"] * 600_000)],
     "ismrmrd.h5": [
         replace("dataset/xml", None), replace("dataset/data", None), replace("dataset/xml", ["<not xml"]),
         replace("dataset/xml", ["<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>"]), replace("dataset/data", np.ones(5)),
         replace("dataset", h5py.ExternalLink("x.h5", "dataset")), replace("dataset/xml", 7),
-        replace("dataset/data", h5py.SoftLink("/dataset/xml"))],
+        replace("dataset/data", h5py.SoftLink("/dataset/xml")), one_string_many_times("dataset/xml", 10**6),
+        long_line(b"data", 2**32 - 1), long_line(b"data", 2**28), long_line(b"traj", 2**30), long_line(b"data", 2**17),
+        one_string_many_times("dataset/xml", 2 * 10**7), replace("dataset/xml", text_of(8 * 10**6)),
+        replace("dataset/xml", ["<a>" * 200_000 + "</a>" * 200_000]), replace("dataset/xml", ["<a/>" * 10**6]),
+        replace("dataset/xml", np.zeros(10**6)), replace("dataset/xml", [b"\xff\xfe" * 1000])],
     "fastmri.h5": [
         replace("kspace", np.ones((2, 3), np.complex64)), replace("ismrmrd_header", ["<a/>"]),
         replace("kspace", NAN), huge("kspace", (640, 64, 4000, 4000), np.complex64),
-        replace("ismrmrd_header", h5py.ExternalLink("x.h5", "x"))],
+        replace("ismrmrd_header", h5py.ExternalLink("x.h5", "x")), replace("ismrmrd_header", text_of(8 * 10**6)),
+        one_string_many_times("ismrmrd_header", 10**6), honest_bomb("kspace", (40, 8, 2000, 1000), np.complex64)],
     "calgary.h5": [
         replace("kspace", np.ones((4, 4, 4, 3), np.float32)), replace("kspace", np.zeros((4, 4, 4, 4), np.float32)),
-        replace("kspace", np.ones((4, 4, 4, 4), np.int16)), huge("kspace", (4000, 4000, 4000, 24), np.float32)],
+        replace("kspace", np.ones((4, 4, 4, 4), np.int16)), huge("kspace", (4000, 4000, 4000, 24), np.float32),
+        honest_bomb("kspace", (40, 1000, 1000, 24), np.float32)],
 }
 
 
@@ -191,8 +272,7 @@ def write(folder, seed=0):
     for name, changes in HOSTILE.items():
         for i, change in enumerate(changes):
             path = folder / f"{MUST_FAIL}-hostile{i}-{name}"
-            path.write_bytes(paths[name].read_bytes())
-            hostile_hdf5(path, change)
+            hostile_hdf5(paths[name], path, change)
             files.append(path)
 
     # NumPy: pickled objects, and headers that lie
@@ -217,34 +297,23 @@ def write(folder, seed=0):
                                      (70, np.array([128], "<i2")), (70, np.array([9999], "<i2")),
                                      (108, np.array([1e9], "<f4")), (108, np.array([np.nan], "<f4")),
                                      (280, np.full(12, np.nan, "<f4")), (280, np.zeros(12, "<f4")),
-                                     (42, np.array([-5, 8, 6], "<i2"))]):
+                                     (42, np.array([-5, 8, 6], "<i2")), (108, np.array([2e7], "<f4")),
+                                     (280, np.diag([1e3, 1e3, 1e3, 1])[:3].astype("<f4")),
+                                     (280, np.diag([1e-4, 1e-4, 1e-4, 1])[:3].astype("<f4"))]):
         broken = bytearray(image)
         broken[at:at + value.nbytes] = value.tobytes()
         add(f"{MAY_PASS if at == 70 else MUST_FAIL}-niftiheader{i}", ".nii", bytes(broken))
+
+    # gzip: members of zeros, one behind the other, as the image or before it
+    zeros, header = gzip.compress(bytes(2**26)), bytearray(image[:352])
+    for i, (at, value) in enumerate([(42, np.array([1000] * 3, "<i2")), (108, np.array([2**30], "<f4")),
+                                     (42, np.array([20_000, 20_000, 3], "<i2"))]):
+        lie = bytearray(header)
+        lie[at:at + value.nbytes] = value.tobytes()
+        if at == 108:
+            lie[348:352] = b"\1\0\0\0"
+        add(f"{MUST_FAIL}-niftibomb{i}", ".nii.gz", gzip.compress(bytes(lie)) + zeros * 72)
     return files
-
-
-def archives(folder):
-    """Archives with members that would land elsewhere."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for i, name in enumerate(["../outside.txt", "/tmp/mrilab-outside.txt", "a/../../outside.txt", "..\\outside.txt",
-                              "C:/outside.txt"]):
-        with zipfile.ZipFile(folder / f"bad{i}.zip", "w") as file:
-            file.writestr("fine.txt", "fine")
-            file.writestr(name, "outside")
-        with tarfile.open(folder / f"bad{i}.tar.gz", "w:gz") as file:
-            member = tarfile.TarInfo(name)
-            member.size = 7
-            file.addfile(member, io.BytesIO(b"outside"))
-    for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE):
-        with tarfile.open(folder / f"bad-{kind.decode()}.tar", "w") as file:
-            member = tarfile.TarInfo("link")
-            member.type, member.linkname = kind, "../outside.txt"
-            file.addfile(member)
-    (folder / "bad-text.zip").write_text("not an archive")
-    with zipfile.ZipFile(folder / "bad-bomb.zip", "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("zeros", bytes(50_000_000))
-    return sorted(folder.iterdir())
 
 
 def read(path):

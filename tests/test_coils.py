@@ -1,10 +1,11 @@
 import pytest
 import torch
 
-from mrilab.coils import birdcage_maps, espirit_maps
+from mrilab.coils import birdcage_maps, espirit_maps, estimate_maps, noise_level
 from mrilab.fourier import fft3c
 from mrilab.metrics import head_mask
 from mrilab.simulate import head_phantom
+from mrilab.volumes import load_volume
 
 
 @pytest.mark.parametrize("coils", [1, 4, 6, 8, 13])
@@ -41,11 +42,89 @@ def test_espirit_finds_the_maps():
     """Up to the phase of the first coil, inside the head."""
     head = head_phantom((8, 8, 8)).data
     maps = birdcage_maps(tuple(head.shape), 4)
-    estimated = espirit_maps(fft3c(maps * head), calibration=14, kernel=4, crop=0.9)
+    estimated = espirit_maps(fft3c(maps * head), calibration=14, kernel=4)
     expected = maps * torch.exp(-1j * maps[:1].angle())
     inside = head_mask(head) & (estimated.abs().sum(0) > 0)
     assert inside.sum() > 0.8 * head_mask(head).sum()
     assert (estimated - expected)[:, inside].norm() < 0.1 * expected[:, inside].norm()
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_espirit_of_a_plane(axis):
+    """One slice, or one position along x or y: 2D, and as good as in 3D."""
+    head = head_phantom((4, 4, 4)).data
+    maps = birdcage_maps(tuple(head.shape), 4)
+    plane = (maps * head).narrow(axis, head.shape[axis - 1] // 2, 1)
+    expected = (maps * torch.exp(-1j * maps[:1].angle())).narrow(axis, head.shape[axis - 1] // 2, 1)
+    estimated, what = estimate_maps(fft3c(plane), torch.ones(plane.shape[1:3]))
+    assert what == "ESPIRiT from a block of 24"
+    inside = (plane.abs().sum(0) > 0.1) & (estimated.abs().sum(0) > 0)
+    assert inside.sum() > 0.8 * (plane.abs().sum(0) > 0.1).sum()
+    assert (estimated - expected)[:, inside].norm() < 0.05 * expected[:, inside].norm()
+
+
+def test_thin_along_x_and_a_dead_first_coil():
+    """Positions along x are calibrated one by one; the phase is relative to the first coil that has signal."""
+    head = head_phantom((6, 6, 6)).data[..., 12:15]
+    maps = birdcage_maps(tuple(head.shape), 4)
+    kspace = fft3c(maps * head)
+    kspace[0] = 0
+    estimated, what = estimate_maps(kspace, torch.ones(head.shape[:2]))
+    assert what == "ESPIRiT from a block of 24, slice by slice; nothing from coils [0]"
+    inside = (head > 0.1) & (estimated.abs().sum(0) > 0)
+    seen = maps[1:] / torch.linalg.vector_norm(maps[1:], dim=0)
+    expected = seen * torch.exp(-1j * seen[:1].angle())
+    assert not estimated[0].any() and inside.sum() > 0.8 * (head > 0.1).sum()
+    assert (estimated[1:] - expected)[:, inside].norm() < 0.05 * expected[:, inside].norm()
+
+
+def test_no_centre_and_too_thin_are_told_apart():
+    kspace, mask = torch.randn(2, 24, 24, 24, dtype=torch.complex64), torch.ones(24, 24)
+    mask[10] = 0
+    assert estimate_maps(kspace, mask)[1].endswith("no fully sampled centre of 8 or more")
+    assert estimate_maps(kspace[:, :4, :, :4], mask[9:13])[1].endswith("an axis of fewer than 8")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_maps_and_noise_of_data_on_a_gpu():
+    kspace = torch.randn(2, 16, 16, 16, dtype=torch.complex64, device="cuda")
+    for mask in (torch.ones(16, 16), torch.ones(16, 16, device="cuda"), torch.eye(16)):
+        assert estimate_maps(kspace, mask)[0].is_cuda
+        assert noise_level(kspace, mask) == pytest.approx(0.5**0.5, rel=0.1)
+
+
+def anatomy(voxel_size, part, axis):
+    head = load_volume("qtim_MRHead").resample(voxel_size).data
+    maps = birdcage_maps(tuple(head.shape), 8)
+    n = head.shape[axis]
+    return fft3c((maps * head / head.flatten().kthvalue(int(0.99 * head.numel())).values).narrow(
+        axis + 1, n // 2 - part // 2, part))
+
+
+@pytest.mark.parametrize("acceleration", [1, 4])
+@pytest.mark.parametrize(("axis", "part"), [(2, 64), (2, 32), (2, 16), (2, 8), (2, 4), (2, 2), (2, 1),
+                                            (0, 1), (0, 2), (0, 4), (0, 8)])
+def test_noise_level_of_a_head_at_every_length(axis, part, acceleration):
+    """Of the readout, and of the stack: within 10 % of what was added."""
+    kspace = anatomy((2, 2, 2), part, axis)
+    mask = torch.ones(kspace.shape[1:3], dtype=torch.bool)
+    if acceleration > 1:
+        depth, height = mask.shape
+        mask = (torch.arange(depth)[:, None] + 2 * torch.arange(height)) % acceleration == 0
+        mask[depth // 2 - 6 if depth > 12 else 0:depth // 2 + 6, height // 2 - 6:height // 2 + 6] = True
+    noise = torch.randn(*kspace.shape, 2, generator=torch.Generator().manual_seed(0))
+    kspace = (kspace + 0.02 * torch.view_as_complex(noise)) * mask[..., None]
+    assert noise_level(kspace, mask) == pytest.approx(0.02, rel=0.1)
+    assert noise_level(1e-14 * kspace, mask) == pytest.approx(2e-16, rel=0.1)
+
+
+def test_noise_level_of_a_partial_echo_and_of_zeros():
+    kspace = anatomy((3, 3, 3), 48, 2)
+    noise = torch.view_as_complex(torch.randn(*kspace.shape, 2, generator=torch.Generator().manual_seed(0)))
+    kspace += 0.02 * noise
+    kspace[..., :12] = 0
+    assert noise_level(kspace, torch.ones(kspace.shape[1:3])) == pytest.approx(0.02, rel=0.1)
+    assert noise_level(0 * kspace, torch.ones(kspace.shape[1:3])) == 0
 
 
 @pytest.mark.parametrize(("call", "message"), [

@@ -29,7 +29,7 @@ def everything(folder):
 
 
 def test_there_are_enough(results):
-    assert len(results) >= 300
+    assert len(results) >= 450 and sum(name.startswith(corpus.MUST_FAIL) for name in results) >= 150
     assert len({name.partition(".")[2] for name in results}) >= 5
 
 

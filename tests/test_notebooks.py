@@ -118,7 +118,8 @@ def test_api_page_lists_every_module():
 def test_public_names_have_an_example():
     """In their docstring or a method's, run by pytest. The commands are described by their help."""
     without = set()
-    for path in Path(mrilab.__file__).parent.glob("[!_]*.py"):
+    package = Path(mrilab.__file__).parent
+    for path in (*package.glob("[!_]*.py"), *package.glob("raw/[!_]*.py")):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
                 parts = [node, *(part for part in node.body if isinstance(part, ast.FunctionDef))]

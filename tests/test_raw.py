@@ -12,12 +12,23 @@ import pytest
 import torch
 
 from mrilab import nifti, raw
+from mrilab.coils import birdcage_maps
 from mrilab.fourier import fft3c, ifft3c
 from mrilab.volumes import Acquisition, Volume, load_acquisition, load_volume, save_acquisition, save_volume
 
 
 def random(*shape, seed=0):
     return torch.randn(*shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(seed))
+
+
+def body(*shape, coils=3, noise=1e-3):
+    """k-space of an object that differs along every axis, with coils and a little noise."""
+    z, y, x = torch.meshgrid(*((torch.arange(n) - n // 2) / (n / 2) if n > 1 else torch.zeros(1) for n in shape),
+                             indexing="ij")
+    image = ((z / 0.8)**2 + (y / 0.8)**2 + (x / 0.65)**2 < 1).float()
+    image += 1.5 * (((z - 0.4) / 0.3)**2 + ((y - 0.35) / 0.2)**2 + ((x - 0.3) / 0.15)**2 < 1)
+    maps = birdcage_maps(shape, coils) if coils > 1 else torch.ones(1, *shape)
+    return fft3c(image * maps) + noise * random(coils, *shape)
 
 
 def close(a, b, tolerance=1e-4):
@@ -194,6 +205,273 @@ def test_ahead_maps(tmp_path):
     assert torch.equal(raw.read_ahead_maps(tmp_path / "coilsens.h5", 2, 5), maps[..., 2:5])
 
 
+# --- ISMRMRD as scanners and converters write it -----------------------------------------------------------------
+
+SHAPE = (12, 16, 20)
+DIRECTIONS = {"read_dir": (1.0, 0, 0), "phase_dir": (0, 1.0, 0), "slice_dir": (0, 0, 1.0)}
+
+
+@pytest.fixture(scope="module")
+def full():
+    return body(*SHAPE)
+
+
+def everything(full, **extra):
+    return grid_lines(full, torch.ones(full.shape[1:3]) > 0, **extra)
+
+
+def opened(path, lines, xml=None, **options):
+    write_mrd(path, xml or header(SHAPE, (24, 32, 40), centres=(6, 8)), lines)
+    return raw.open_scan(path, **options)
+
+
+def test_the_last_line_is_a_line(tmp_path, full):
+    """LAST_IN_MEASUREMENT says where a line stands, not what it is; here it is that of k = 0."""
+    lines = sorted(everything(full), key=lambda line: (line[1]["kspace_encode_step_1"], line[1]["kspace_encode_step_2"])
+                   == (8, 6))
+    lines[-1] = (*lines[-1][:2], lines[-1][2] | {"flag": ismrmrd.ACQ_LAST_IN_MEASUREMENT})
+    scan = opened(tmp_path / "a.h5", lines)
+    assert scan.mask.all() and close(scan.read(), full) and not scan.info
+
+
+@pytest.mark.parametrize("flag", ["NAVIGATION_DATA", "PHASECORR_DATA", "HPFEEDBACK_DATA", "DUMMYSCAN_DATA",
+                                  "RTFEEDBACK_DATA", "SURFACECOILCORRECTIONSCAN_DATA", "PHASE_STABILIZATION_REFERENCE",
+                                  "PHASE_STABILIZATION"])
+def test_lines_of_another_kind_never_mix_in(tmp_path, full, flag):
+    others = everything(3 * full.flip(1, 2), flag=getattr(ismrmrd, f"ACQ_IS_{flag}"))[::5]
+    scan = opened(tmp_path / "a.h5", everything(full) + others)
+    assert close(scan.read(), full) and f"left out: {len(others)}" in scan.info["note"]
+
+
+@pytest.mark.parametrize("counter", ["contrast", "repetition", "phase", "set"])
+def test_images_after_the_first_are_left_out(tmp_path, full, counter):
+    others = [(values, index | {counter: 1}, extra) for values, index, extra in everything(full.flip(3))]
+    scan = opened(tmp_path / "a.h5", [line for pair in zip(everything(full), others) for line in pair])
+    assert close(scan.read(), full) and f"1 x {counter}" in scan.info["note"]
+
+
+def test_other_encoding_spaces_and_other_coils_are_left_out(tmp_path, full):
+    lines = everything(full) + everything(full.flip(1), encoding_space_ref=1) + everything(full[:2].flip(2))[:9]
+    scan = opened(tmp_path / "a.h5", lines)
+    assert close(scan.read(), full)
+    assert "1 x encoding space" in scan.info["note"] and "9 lines of another number of coils" in scan.info["note"]
+
+
+def calibrated(xml, mode):
+    parallel = f"<parallelImaging><calibrationMode>{mode}</calibrationMode></parallelImaging>" if mode else ""
+    return xml.replace("</trajectory>", f"</trajectory>{parallel}")
+
+
+@pytest.mark.parametrize("mode", ["separate", "external", ""])
+def test_separate_calibration_serves_the_maps_alone(tmp_path, full, mode):
+    mask = torch.zeros(SHAPE[:2], dtype=torch.bool)
+    mask[:, ::2] = True
+    block = torch.zeros(SHAPE[:2], dtype=torch.bool)
+    block[2:10, 4:12] = True
+    other = 5 * body(*SHAPE, noise=2e-3)
+    lines = grid_lines(other, block, flag=ismrmrd.ACQ_IS_PARALLEL_CALIBRATION) + grid_lines(full, mask)
+    scan = opened(tmp_path / "a.h5", lines, calibrated(header(SHAPE, (24, 32, 40), centres=(6, 8)), mode))
+    assert torch.equal(scan.mask, mask) and close(scan.read(), full * mask[..., None])
+    assert torch.equal(scan.calibration.mask, block) and close(scan.calibration.read(), other * block[..., None])
+    ready = raw.prepare(scan)
+    assert ready.info["maps"] == "ESPIRiT from a block of 8, from calibration lines of their own"
+
+
+@pytest.mark.parametrize(("mode", "flag"), [("embedded", ismrmrd.ACQ_IS_PARALLEL_CALIBRATION),
+                                            ("embedded", ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING),
+                                            ("", ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)])
+def test_embedded_calibration_is_data(tmp_path, full, mode, flag):
+    mask, block = torch.zeros(2, *SHAPE[:2], dtype=torch.bool)
+    mask[:, ::2] = block[:, 5:12:2] = True
+    scan = opened(tmp_path / "a.h5", grid_lines(full, mask) + grid_lines(full, block, flag=flag),
+                  calibrated(header(SHAPE, (24, 32, 40), centres=(6, 8)), mode))
+    assert torch.equal(scan.mask, mask | block) and scan.calibration is None
+
+
+def partial(full, first, **user):
+    """Partial Fourier along y: lines from ``first`` on, counted from 0."""
+    return [(values, index | {"kspace_encode_step_1": index["kspace_encode_step_1"] - first}, extra)
+            for values, index, extra in everything(full) if index["kspace_encode_step_1"] >= first]
+
+
+@pytest.mark.parametrize(("centres", "said"), [((6, 8), "found 8 by the header"), ((None, None), ""),
+                                               ((6, 4), None)])
+def test_centre_of_ky_is_where_the_energy_is(tmp_path, full, centres, said):
+    """Partial Fourier without the first four lines: k = 0 is line 4, whatever the header says."""
+    scan = opened(tmp_path / "a.h5", partial(full, 4), header(SHAPE, (24, 32, 40), centres=centres))
+    expected = full.clone()
+    expected[:, :, :4] = 0
+    assert close(scan.read(), expected) and not scan.mask[:, :4].any() and scan.mask[:, 4:].all()
+    assert (said in scan.info.get("note", "")) if said is not None else not scan.info
+
+
+def test_centre_that_the_lines_of_siemens_carry(tmp_path, full):
+    lines = partial(full, 4)
+    write_mrd(tmp_path / "a.h5", header(SHAPE, (24, 32, 40), centres=(6, 6)), [])
+    with ismrmrd.Dataset(str(tmp_path / "a.h5"), mode="r+") as file:
+        for values, index, extra in lines:
+            line = ismrmrd.Acquisition.from_array(np.ascontiguousarray(values), **extra)
+            for key, value in index.items():
+                setattr(line.idx, key, value)
+            line.idx.user[5], line.idx.user[6] = 4, 6
+            file.append_acquisition(line)
+    scan = raw.open_scan(tmp_path / "a.h5")
+    assert scan.mask[:, 4:].all() and not scan.mask[:, :4].any()
+    assert "6 by the header and 4 by the lines" in scan.info["note"]
+
+
+def test_counters_from_one(tmp_path, full):
+    lines = [(values, {name: n + 1 for name, n in index.items()}, extra) for values, index, extra in everything(full)]
+    scan = opened(tmp_path / "a.h5", lines, header(SHAPE, (24, 32, 40)))
+    assert scan.mask.all() and close(scan.read(), full)
+
+
+def test_the_last_of_several_measurements(tmp_path, full):
+    for name, kspace in (("dataset_2", full.flip(1)), ("dataset_10", full)):
+        with ismrmrd.Dataset(str(tmp_path / "a.h5"), name, mode="a") as file:
+            file.write_xml_header(header(SHAPE, (24, 32, 40), centres=(6, 8)).encode())
+            for values, index, extra in everything(kspace):
+                line = ismrmrd.Acquisition.from_array(np.ascontiguousarray(values), **extra)
+                for key, value in index.items():
+                    setattr(line.idx, key, value)
+                file.append_acquisition(line)
+    scan = raw.open_scan(tmp_path / "a.h5")
+    assert close(scan.read(), full) and scan.info["measurement"] == "dataset_10 of dataset_2, dataset_10"
+    for other in ("dataset_2", 0):
+        assert close(raw.open_scan(tmp_path / "a.h5", measurement=other).read(), full.flip(1))
+    with pytest.raises(ValueError, match=r"a\.h5: measurement: found 'x', expected one of dataset_2, dataset_10"):
+        raw.open_scan(tmp_path / "a.h5", measurement="x")
+
+
+def test_a_single_slice_whose_header_says_two(tmp_path):
+    full = body(1, 16, 20)
+    xml = header((2, 16, 20), (10, 32, 40)).replace("<z>2</z></matrixSize>\n<fieldOfView_mm><x>40</x><y>32</y><z>10",
+                                                    "<z>1</z></matrixSize>\n<fieldOfView_mm><x>40</x><y>32</y><z>5")
+    xml = xml.replace("<z>1</z>", "<z>2</z>", 1).replace("<z>5</z>", "<z>10</z>", 1)
+    scan = opened(tmp_path / "a.h5", everything(full), xml)
+    assert scan.shape == (1, 16, 20) and scan.voxel_size[0] == 5 and close(scan.read(), full)
+
+
+def test_twice_as_many_samples_as_the_header_says(tmp_path, full):
+    image = ifft3c(full, axes=(-1,))
+    wide = fft3c(torch.nn.functional.pad(image, (10, 10)), axes=(-1,))
+    scan = opened(tmp_path / "a.h5", everything(wide))
+    assert (scan.shape[2], scan.wanted, scan.voxel_size) == (40, 20, (2, 2, 2)) and close(scan.read(10, 30), full, 1e-3)
+
+
+def test_reversed_lines_whose_centre_is_off_by_one(tmp_path, full):
+    """Bipolar readouts of an asymmetric echo, as Siemens counts them."""
+    lines = [(values[:, 5:][:, ::-1], index, {"center_sample": 10, "flag": ismrmrd.ACQ_IS_REVERSE}) if n % 2 else
+             (values[:, 5:], index, {"center_sample": 5}) for n, (values, index, _) in enumerate(everything(full))]
+    scan = opened(tmp_path / "a.h5", lines)
+    expected = full.clone()
+    expected[..., :5] = 0
+    assert close(scan.read(), expected) and "centre of kx" in scan.info["note"]
+
+
+@pytest.mark.parametrize(("dwell", "averages", "factor"), [((5, 10), 1, 0.5**0.5), ((10, 10), 4, 0.5), ((0, 10), 1, 1)])
+def test_noise_scan_is_brought_to_the_noise_of_the_image(tmp_path, full, dwell, averages, factor):
+    """Variance falls with the time that a sample takes, and with the number of averages."""
+    noise = 0.05 * 2**0.5 * random(3, 4000)
+    lines = [line for _ in range(averages) for line in everything(full, sample_time_us=dwell[1])]
+    write_mrd(tmp_path / "a.h5", header(SHAPE, (24, 32, 40), centres=(6, 8)), [
+        (noise.numpy(), {}, {"flag": ismrmrd.ACQ_IS_NOISE_MEASUREMENT, "sample_time_us": dwell[0]}), *lines])
+    ready = raw.prepare(tmp_path / "a.h5")
+    assert ready.info["whitened"] and ready.noise == pytest.approx(0.05 * factor, rel=0.05)
+
+
+# --- place and units ---------------------------------------------------------------------------------------------
+
+def stack(positions, counters=None, **directions):
+    """Lines of slices at these positions along z, mm; slice s holds the value s + 1 at the centre of k-space."""
+    kspace = 0.01 * random(2, len(positions), 8, 10)
+    kspace[:, :, 4, 5] = 10.0 * (torch.arange(len(positions)) + 1)
+    return [(kspace[:, s, y].numpy(), {"kspace_encode_step_1": y, "slice": s if counters is None else counters[s]},
+             {"center_sample": 5, "position": (0.0, 0.0, float(positions[s]))} | DIRECTIONS | directions)
+            for s in range(len(positions)) for y in range(8)]
+
+
+@pytest.mark.parametrize(("positions", "spacing"), [
+    ((0, 6, 12, 18, 24), 6), ((24, 18, 12, 6, 0), 6), ((0, 12, 24, 6, 18), 6), ((-3, 3), 6), ((7,), 3)])
+def test_place_of_slices_is_their_own(tmp_path, positions, spacing):
+    """Slices of 3 mm every 6 mm, in any order and number: each is where its lines say."""
+    write_mrd(tmp_path / "a.h5", header((1, 8, 10), (3, 16, 20), centres=(None, 4)), stack(positions))
+    scan = raw.open_scan(tmp_path / "a.h5")
+    assert scan.shape == (len(positions), 8, 10) and scan.voxel_size == (spacing, 2, 2)
+    kspace = ifft3c(scan.read(), axes=(-3,)) if len(positions) > 1 else scan.read()
+    slices = (kspace[0, :, 4, 5].real / 10).round().int() - 1
+    assert sorted(slices.tolist()) == list(range(len(positions)))
+    for z, s in enumerate(slices.tolist()):
+        assert np.allclose(scan.affine @ [5, 4, z, 1], [0, 0, positions[s], 1])
+
+
+def test_uneven_slices_and_slices_without_position_are_named(tmp_path):
+    write_mrd(tmp_path / "a.h5", header((1, 8, 10), (3, 16, 20), centres=(None, 4)), stack((0, 6, 15)))
+    assert "distances from 6 to 9 mm" in raw.open_scan(tmp_path / "a.h5").info["note"]
+    write_mrd(tmp_path / "b.h5", header((1, 8, 10), (3, 16, 20), centres=(None, 4)), stack((0, 0, 0)))
+    scan = raw.open_scan(tmp_path / "b.h5")
+    assert scan.voxel_size[0] == 3 and "same position" in scan.info["note"]
+
+
+def test_slices_measured_at_different_lines(tmp_path):
+    lines = stack((0, 6, 12))
+    write_mrd(tmp_path / "a.h5", header((1, 8, 10), (3, 16, 20), centres=(None, 4)), lines[1:])
+    scan = raw.open_scan(tmp_path / "a.h5")
+    assert not scan.mask[:, 0].any() and scan.mask[:, 1:].all() and "7 common ones" in scan.info["note"]
+    assert not scan.read()[:, :, 0].any()
+
+
+def test_a_localiser_is_refused(tmp_path):
+    lines = stack((0, 6)) + stack((0, 6), (2, 3), read_dir=(0, 1.0, 0), phase_dir=(0, 0, 1.0), slice_dir=(1.0, 0, 0))
+    write_mrd(tmp_path / "a.h5", header((1, 8, 10), (3, 16, 20), centres=(None, 4)), lines)
+    with pytest.raises(ValueError, match=r"a\.h5: data: found lines in several directions"):
+        raw.open_scan(tmp_path / "a.h5")
+
+
+def test_rounded_directions_are_made_orthonormal(tmp_path, full):
+    rounded = {"read_dir": (-0.33, 0.38, -0.86), "phase_dir": (0.75, 0.66, 0.0), "slice_dir": (-0.57, 0.65, 0.5)}
+    affine = opened(tmp_path / "a.h5", everything(full, **rounded)).affine
+    axes = affine[:3, :3] / 2
+    assert np.allclose(axes.T @ axes, np.eye(3), atol=1e-9)
+    assert np.allclose(axes, np.diag([-1, -1, 1]) @ np.array(list(rounded.values())).T, atol=0.01)
+
+
+def test_siemens_axes_run_against_their_directions_and_that_is_said(tmp_path, full):
+    """With exp(+ikr) the conjugate of k-space is stored: the image is mirrored, its place in mm must not be."""
+    vendor = ("<acquisitionSystemInformation><systemVendor>SIEMENS</systemVendor></acquisitionSystemInformation>"
+              "<experimentalConditions>")
+    xml = header(SHAPE, (24, 32, 40), centres=(6, 8))
+    plain = opened(tmp_path / "a.h5", everything(full, **DIRECTIONS, position=(5.0, -7.0, 11.0)), xml)
+    mirrored = fft3c(ifft3c(full).flip(1, 2, 3).roll((1, 1, 1), (1, 2, 3)))
+    siemens = opened(tmp_path / "b.h5", everything(mirrored, **DIRECTIONS, position=(5.0, -7.0, 11.0)),
+                     xml.replace("<experimentalConditions>", vendor))
+    image, other = ifft3c(plain.read())[0], ifft3c(siemens.read())[0]
+    for z, y, x in ((8, 10, 13), (3, 5, 9)):
+        zz, yy, xx = (2 * (n // 2) - i for n, i in zip(SHAPE, (z, y, x)))
+        assert torch.allclose(image[z, y, x], other[zz, yy, xx], atol=1e-4)
+        assert np.allclose(plain.affine @ [x, y, z, 1], siemens.affine @ [xx, yy, zz, 1])
+    assert "vendor Siemens" in siemens.info["note"] and "check left and right" in siemens.info["note"]
+
+
+def test_written_with_an_affine_it_lies_where_it_did(tmp_path, full):
+    tilted = DIRECTIONS | {"read_dir": (0, 1.0, 0), "phase_dir": (1.0, 0, 0), "position": (5.0, -7.0, 11.0)}
+    affine = opened(tmp_path / "a.h5", everything(full, **tilted)).affine
+    raw.save_ismrmrd(tmp_path / "b.mrd", full, torch.ones(SHAPE[:2]) > 0, (2, 2, 2), affine=affine)
+    assert np.allclose(raw.open_scan(tmp_path / "b.mrd").affine, affine)
+    with pytest.raises(ValueError, match="affine: found"):
+        raw.save_ismrmrd(tmp_path / "c.mrd", full, torch.ones(SHAPE[:2]) > 0, (2, 2, 2), affine=np.zeros((4, 4)))
+    assert not (tmp_path / "c.mrd").exists()
+
+
+def test_metres_are_refused_and_an_odd_field_of_view_is_named(tmp_path, full):
+    with pytest.raises(ValueError, match=r"a\.h5: voxel_size: found \(0.002, 0.002, 0.002\), .*metres\?"):
+        opened(tmp_path / "a.h5", everything(full), header(SHAPE, (0.024, 0.032, 0.040), centres=(6, 8)))
+    with pytest.raises(ValueError, match="metres"):
+        raw.open_scan(tmp_path / "a.h5", voxel_size=(0.002, 0.002, 0.002))
+    scan = opened(tmp_path / "b.h5", everything(full), header(SHAPE, (2.4, 3.2, 4.0), centres=(6, 8)))
+    assert "field of view: found 2.4 mm" in scan.info["note"]
+
+
 # --- fastMRI ---------------------------------------------------------------------------------------------------
 
 def write_fastmri(path, images, xml=None, mask=None, lines=slice(None)):
@@ -241,6 +519,51 @@ def test_fastmri_without_header_asks_for_the_voxel_size(tmp_path):
     assert scan.voxel_size == (5, 1, 1) and scan.wanted == 10 and close(scan.read(), fft3c(images))
 
 
+def test_fastmri_mask_that_is_true_in_the_padding(tmp_path):
+    """Zero columns at both ends were not measured, whatever the mask says."""
+    images = ifft3c(body(3, 24, 20))
+    mask = torch.zeros(24)
+    mask[::3], mask[9:15] = 1, 1
+    acquired = torch.zeros(24, dtype=torch.bool)
+    acquired[4:20] = True
+    write_fastmri(tmp_path / "a.h5", images, header((1, 24, 20), (5, 48, 40)), mask * acquired)
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["mask"][...] = mask
+    scan = raw.open_scan(tmp_path / "a.h5")
+    assert torch.equal(scan.mask, (mask.bool() & acquired).expand(3, 24)) and "hold zeros" in scan.info["note"]
+
+
+@pytest.mark.parametrize("shape", [(24,), (1, 1, 24, 1), (3, 24), (20, 24)])
+def test_fastmri_mask_of_any_shape_on_full_data(tmp_path, shape):
+    images = ifft3c(body(3, 24, 20))
+    mask = torch.zeros(24)
+    mask[::3], mask[9:15] = 1, 1
+    write_fastmri(tmp_path / "a.h5", images, header((1, 24, 20), (5, 48, 40)))
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["mask"] = 255 * (mask.reshape(shape) if math.prod(shape) == 24 else mask.expand(shape)).numpy()
+    scan = raw.open_scan(tmp_path / "a.h5")
+    assert torch.equal(scan.mask, mask.bool().expand(3, 24)) and not scan.read()[:, :, mask == 0].any()
+    assert "hold data that the mask leaves out" in scan.info["note"]
+
+
+def test_fastmri_axes_in_another_order_are_refused(tmp_path):
+    images = ifft3c(body(3, 24, 20, coils=8))
+    write_fastmri(tmp_path / "a.h5", images)
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        kspace = file["kspace"][()]
+        for name, order in (("b.h5", (0, 2, 3, 1)), ("c.h5", (1, 2, 0, 3))):
+            with h5py.File(tmp_path / name, "w") as other:
+                other["kspace"] = kspace.transpose(order)
+        with h5py.File(tmp_path / "d.h5", "w") as other:
+            other["kspace"], other["ismrmrd_header"] = kspace.transpose(0, 1, 3, 2), header((1, 24, 20), (5, 48, 40))
+        with h5py.File(tmp_path / "e.h5", "w") as other:
+            other["kspace"] = np.fft.ifft(kspace, axis=2)
+    for name, message in (("b.h5", "is the order of the axes another"), ("c.h5", "is the order of the axes another"),
+                          ("d.h5", "in the header x = 20, y = 24"), ("e.h5", "the axis for x in image space")):
+        with pytest.raises(ValueError, match=rf"{name}: kspace: found .*{message}"):
+            raw.open_scan(tmp_path / name, voxel_size=(5, 1, 1))
+
+
 # --- Calgary-Campinas ------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("ending", [".npy", ".h5"])
@@ -265,6 +588,44 @@ def test_calgary(tmp_path, ending, shape):
     assert close(scan.read(), expected) and close(scan.read(2, 5), block_of(expected, 2, 5))
     assert not scan.mask[-1].any() and scan.mask[:-1].all()
     assert raw.open_scan(path, voxel_size=(1, 2, 3)).voxel_size == (1, 2, 3)
+
+
+def hybrid(kspace):
+    """As Calgary-Campinas stores it, complex ``(x, y, z, coils)``; a shift of the object does not matter here."""
+    return ifft3c(kspace, axes=(-1,)).permute(3, 2, 1, 0)
+
+
+def pairs(data):
+    return torch.view_as_real(data.resolve_conj().contiguous()).flatten(3).numpy()
+
+
+@pytest.mark.parametrize("form", [np.asfortranarray, lambda a: a.astype(">f8"), lambda a: a[::-1][::-1]])
+def test_calgary_in_any_memory_order(tmp_path, form):
+    data = pairs(hybrid(body(16, 24, 20, coils=4)))
+    for name, array in (("a.npy", data), ("b.npy", form(data))):
+        np.save(tmp_path / name, array)
+    assert close(raw.open_scan(tmp_path / "b.npy").read(), raw.open_scan(tmp_path / "a.npy").read(), 1e-6)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda data: torch.cat([data.real, data.imag], 3).numpy(), "all real parts first"),
+    (lambda data: pairs(data).__abs__(), "no negative value"),
+    (lambda data: pairs(data.permute(2, 1, 0, 3)), "the axis for x in k-space"),
+    (lambda data: pairs(torch.fft.fftshift(torch.fft.fft(data, dim=0), 0)), "the axis for x in k-space"),
+])
+def test_calgary_that_is_something_else_is_refused(tmp_path, change, message):
+    np.save(tmp_path / "a.npy", change(hybrid(body(16, 24, 20, coils=4))))
+    with pytest.raises(ValueError, match=rf"a\.npy: kspace: found .*{message}"):
+        raw.open_scan(tmp_path / "a.npy")
+
+
+def test_calgary_not_shifted_is_put_right(tmp_path):
+    data = hybrid(body(16, 24, 20, coils=4))
+    np.save(tmp_path / "a.npy", pairs(data))
+    np.save(tmp_path / "b.npy", pairs(torch.fft.ifftshift(data, dim=(1, 2))))
+    right, put = raw.open_scan(tmp_path / "a.npy"), raw.open_scan(tmp_path / "b.npy")
+    assert close(ifft3c(put.read()).abs(), ifft3c(right.read()).abs(), 1e-4)
+    assert "k = 0 at the first index along z, y, moved" in put.info["note"]
 
 
 # --- BART ------------------------------------------------------------------------------------------------------
@@ -312,6 +673,180 @@ def test_bad_cfl(tmp_path, text, message):
     (tmp_path / "a.hdr").write_text(text)
     with pytest.raises(ValueError, match=message):
         raw.open_scan(tmp_path / "a.cfl")
+
+
+# --- arrays: NumPy, and what the data say about masks and layouts --------------------------------------------------
+
+@pytest.mark.parametrize("form", [np.asarray, lambda a: a.astype(">c16"), np.asfortranarray,
+                                  lambda a: a[:, ::-1][:, ::-1]])
+def test_npy(tmp_path, form):
+    kspace = body(8, 16, 20)
+    kspace[:, :, 3] = 0
+    np.save(tmp_path / "a.npy", form(kspace.numpy()))
+    with pytest.raises(ValueError, match=r"a\.npy: voxel_size: found none in a NumPy file"):
+        raw.open_scan(tmp_path / "a.npy")
+    scan = raw.open_scan(tmp_path / "a.npy", voxel_size=(3, 2, 1))
+    assert (scan.format, scan.coils, scan.shape, scan.voxel_size) == ("npy", 3, (8, 16, 20), (3, 2, 1))
+    assert close(scan.read(), kspace, 1e-6) and close(scan.read(3, 9), block_of(kspace, 3, 9))
+    assert not scan.mask[:, 3].any() and scan.mask.sum() == 8 * 15
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3, 0), (2, 0, 1, 3), (3, 2, 1, 0)])
+def test_npy_with_the_coils_elsewhere_is_refused(tmp_path, order):
+    np.save(tmp_path / "a.npy", body(16, 24, 20, coils=8).numpy().transpose(order))
+    with pytest.raises(ValueError, match="is the order of the axes another"):
+        raw.open_scan(tmp_path / "a.npy", voxel_size=(1, 1, 1))
+
+
+@pytest.mark.parametrize("axes", [(-3, -2, -1), (-1,), (-2,)])
+def test_images_are_not_k_space(tmp_path, axes):
+    raw.save_cfl(tmp_path / "a.cfl", ifft3c(body(16, 24, 20), axes=axes), (1, 1, 1))
+    with pytest.raises(ValueError, match=f"the axis for {'zyx'[axes[0]]} in image space, expected it in k-space"):
+        raw.open_scan(tmp_path / "a.cfl")
+
+
+@pytest.mark.parametrize("axes", [(-3, -2, -1), (-2, -1), (-1,)])
+def test_k_space_from_the_corner_is_put_right(tmp_path, axes):
+    """Plain np.fft.fftn: k = 0 at the first index. The image's phase is then as if the object lay there, no more."""
+    kspace = body(16, 23, 20)
+    raw.save_cfl(tmp_path / "a.cfl", torch.fft.ifftshift(kspace, dim=axes), (1, 1, 1))
+    scan = raw.open_scan(tmp_path / "a.cfl")
+    assert close(scan.read(), kspace) and close(scan.read(3, 9), block_of(kspace, 3, 9))
+    assert f"k = 0 at the first index along {', '.join('zyx'[a] for a in axes)}" in scan.info["note"]
+
+
+def undersampled():
+    mask = torch.zeros(16, 24, dtype=torch.bool)
+    mask[::2, ::2], mask[4:12, 8:16] = True, True
+    return body(16, 24, 20) * mask[..., None], mask
+
+
+def test_sampling_of_arrays():
+    kspace, mask = undersampled()
+    same, agreed, notes = raw.check_sampling(kspace, mask)
+    assert torch.equal(same, kspace) and torch.equal(agreed, mask) and notes == []
+    for wrong, said in ((torch.fft.ifftshift(mask), "k = 0 at the first index, shifted"),
+                        (torch.ones_like(mask), "hold zeros and were not measured")):
+        same, agreed, (note,) = raw.check_sampling(kspace, wrong)
+        assert torch.equal(same, kspace) and torch.equal(agreed, mask) and said in note
+    full = body(16, 24, 20)
+    same, agreed, (note,) = raw.check_sampling(full, mask)
+    assert torch.equal(same, kspace) and torch.equal(agreed, mask) and "leaves out" in note
+    same, agreed, (note,) = raw.check_sampling(torch.fft.ifftshift(kspace, dim=(1, 2, 3)), torch.fft.ifftshift(mask))
+    assert close(same, kspace) and torch.equal(agreed, mask) and "moved to the middle" in note
+    with pytest.raises(ValueError, match="mask: found no position at which k-space holds data"):
+        raw.check_sampling(kspace * 0 + full * torch.eye(16, 24)[..., None], 1 - torch.eye(16, 24))
+    noise = random(2, 16, 24, 20)                       # says nothing about its centre
+    assert raw.check_sampling(noise, torch.ones(16, 24))[2] == []
+
+
+def test_acquisition_file_whose_mask_lies(tmp_path):
+    kspace, mask = undersampled()
+    save_acquisition(tmp_path / "a.h5", Acquisition(kspace, kspace, torch.ones(16, 24), (1, 1, 1)))
+    scan = raw.open_scan(tmp_path / "a.h5")
+    assert torch.equal(scan.mask, mask) and "hold zeros" in scan.info["note"]
+
+
+def test_what_looks_wrong(tmp_path):
+    kspace, mask = undersampled()
+    kspace += 0.02 * random(3, 16, 24, 20) * mask[..., None]
+    raw.save_cfl(tmp_path / "a.cfl", kspace, (2, 2, 2))
+    assert [text.split(":")[0] for text in raw.examine(tmp_path / "a.cfl")] == ["position"]
+    raw.save_cfl(tmp_path / "a.cfl", kspace)
+    assert "voxel_size: found none in a BART file" in raw.examine(tmp_path / "a.cfl")[0]
+    damaged = kspace.clone()
+    damaged[0, 2, 2, 3] += 50                                                          # a spike
+    damaged[1] = 0                                                                     # a dead coil
+    limit = damaged[2].real.abs().max().item() / 10
+    damaged[2] = torch.complex(damaged[2].real.clamp(-limit, limit), damaged[2].imag)  # clipped
+    raw.save_cfl(tmp_path / "b.cfl", damaged, (2, 2, 2))
+    found = " | ".join(raw.examine(tmp_path / "b.cfl"))
+    for text in ("spikes: 1 sample stands out", "(2, 2, 3)", "coil 1: no signal, zeros only", "clipped: ", "of coil 2"):
+        assert text in found
+    raw.save_cfl(tmp_path / "c.cfl", random(3, 16, 24, 20), (2, 2, 2))
+    assert any("brightest voxels are 1." in text for text in raw.examine(tmp_path / "c.cfl"))
+    shifted = fft3c(ifft3c(body(16, 24, 20)).roll((8, 12), (1, 2)))
+    found = raw.examine(Acquisition(shifted, birdcage_maps((16, 24, 20), 3), torch.ones(16, 24), (2, 2, 2)))
+    assert sum("shifted by half of it" in text for text in found) == 2
+    sparse = kspace.clone()
+    sparse[:, 1::2] = 0
+    raw.save_cfl(tmp_path / "d.cfl", sparse, (2, 2, 2))
+    assert any(text.startswith("calibration: R = ") for text in raw.examine(tmp_path / "d.cfl"))
+    (tmp_path / "e.h5").write_bytes(b"no")
+    assert "e.h5: found neither HDF5" in raw.examine(tmp_path / "e.h5")[0]
+    with pytest.raises(FileNotFoundError):
+        raw.examine(tmp_path / "nowhere.h5")
+
+
+# --- hostile files -------------------------------------------------------------------------------------------------
+
+def shared_heap(path, copies, size):
+    """An ISMRMRD file whose lines all point at one object of the file's heap; each claims to be ``size`` numbers."""
+    raw.save_ismrmrd(path, torch.ones(1, copies, 4, 8, dtype=torch.complex64), torch.ones(copies, 4) > 0, (1, 1, 1))
+    with h5py.File(path, "r+") as file:
+        data = file["dataset/data"]
+        type_ = data.id.get_type()
+        one = data[:1]
+        one[0]["data"] = np.ones(size, np.float32)
+        data[:1] = one
+        where = data.id.get_chunk_info(0).byte_offset
+        member = next(i for i in range(type_.get_nmembers()) if type_.get_member_name(i) == b"data")
+        at, places = type_.get_member_offset(member), []
+        data.id.chunk_iter(lambda chunk: places.append(chunk.byte_offset))
+        assert data.chunks == (1,) and len(places) == len(data)
+    content = bytearray(path.read_bytes())
+    pointer = content[where + at:where + at + 16]
+    for offset in places:
+        content[offset + at:offset + at + 16] = pointer
+    path.write_bytes(bytes(content))
+
+
+def peak_memory(call):
+    import tracemalloc
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError) as caught:
+            call()
+        return tracemalloc.get_traced_memory()[1], str(caught.value)
+    finally:
+        tracemalloc.stop()
+
+
+def test_lines_that_share_one_object_of_the_heap(tmp_path):
+    """200 lines of 8 MB each in a file of 10: refused with little memory, whatever the heads admit."""
+    shared_heap(tmp_path / "a.h5", 50, 2_000_000)
+    used, message = peak_memory(lambda: raw.open_scan(tmp_path / "a.h5").read())
+    assert used < 100e6 and "a.h5: data: found" in message and (tmp_path / "a.h5").stat().st_size < 20e6
+
+
+def test_ismrmrd_repacked(tmp_path, full):
+    """The same lines compressed, and in one piece, as other programs store them."""
+    raw.save_ismrmrd(tmp_path / "a.h5", full, torch.ones(SHAPE[:2]) > 0, (2, 2, 2))
+    for name, how in (("b.h5", {"chunks": (64,), "compression": "gzip"}), ("c.h5", {})):
+        with h5py.File(tmp_path / "a.h5") as source, h5py.File(tmp_path / name, "w") as file:
+            file["dataset/xml"] = source["dataset/xml"][0]
+            file["dataset"].create_dataset("data", data=source["dataset/data"][()], **how)
+        assert torch.equal(raw.open_scan(tmp_path / name).read(), full)
+
+
+def test_endless_header(tmp_path):
+    raw.save_ismrmrd(tmp_path / "a.h5", random(1, 4, 4, 4), torch.ones(4, 4) > 0, (2, 2, 2))
+    for xml in ("<a>" * 4_000_000, "<a/>" * 4_000_000):
+        with h5py.File(tmp_path / "a.h5", "r+") as file:
+            del file["dataset/xml"]
+            file["dataset/xml"] = [xml] * 3
+        used, message = peak_memory(lambda: raw.open_scan(tmp_path / "a.h5"))
+        assert "expected an XML header" in message and used < 100e6
+
+
+def test_zeros_that_compress_a_thousandfold(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = file.create_dataset("kspace", (40, 4, 320, 320), np.complex64, chunks=(1, 4, 320, 320), compression=9)
+        for n in range(40):
+            data[n] = 0
+    used, message = peak_memory(lambda: raw.open_scan(tmp_path / "a.h5", voxel_size=(5, 1, 1)))
+    assert used < 20e6 and "expected a measurement, which is mostly noise" in message
 
 
 # --- NIfTI -----------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import warnings
 
 import h5py
 import numpy as np
@@ -49,6 +50,80 @@ def test_bad_acquisitions(change, message):
     Acquisition(**good)
     with pytest.raises(ValueError, match=message):
         Acquisition(**good | change)
+
+
+ARRAY = np.random.default_rng(0).integers(0, 100, (4, 6, 5)).astype(np.float64)
+
+
+def frozen(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize("change", [
+    lambda a: a[::-1][::-1], lambda a: np.flip(np.flip(a).copy()), lambda a: np.asfortranarray(a), frozen,
+    lambda a: a.astype(">f4"), lambda a: a.astype(">i2"), lambda a: a.astype(np.float16), lambda a: a.astype("g"),
+    lambda a: a.astype(np.uint8), lambda a: a.astype(np.uint16), lambda a: a.astype(np.int64), lambda a: a.tolist(),
+    lambda a: np.repeat(a, 2, 0)[::2], lambda a: np.ma.array(a), lambda a: torch.from_numpy(a).flip(0).flip(0),
+    lambda a: np.broadcast_to(a, (1, *a.shape))[0], lambda a: frozen(a.astype(np.float32)), lambda a: a.astype("G")],
+    ids=range(18))
+def test_arrays_as_people_have_them(change):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = Volume(change(ARRAY), (1, 1, 1)).data
+        kspace = np.stack([ARRAY, 1j * ARRAY])
+        turned = np.stack([change(ARRAY), change(ARRAY)]) * np.array([1, 1j]).reshape(2, 1, 1, 1)
+        acq = Acquisition(turned.astype(">c16"), turned[:, ::-1][:, ::-1], np.ones((4, 6), ">i4")[::-1], (1, 1, 1))
+    assert np.array_equal(data.abs(), ARRAY) and data.dtype in (torch.float32, torch.complex64)
+    assert np.array_equal(acq.kspace, kspace) and np.array_equal(acq.maps, kspace)
+    data += 1                                           # ours alone, or at least writable
+
+
+@pytest.mark.parametrize(("data", "message"), [
+    (np.array(["a"]), "data: found values of type <U1, expected numbers"),
+    (np.array([None]), "data: found values of type object"), ([[1], [1, 2]], "data: found rows of different lengths"),
+    (np.ma.array(ARRAY, mask=ARRAY > 50), "data: found masked values"),
+    (ARRAY * 1e300, "data: found NaN or infinite"),
+    (np.zeros((2, 2, 2), "M8[s]"), "data: found values of type datetime64"),
+    (ARRAY * 1e20, "data: found values up to .*, expected at most 1e.15"),
+    ("image.h5", "data: found values of type <U8")])
+def test_what_is_no_array_is_named(data, message):
+    with pytest.raises(ValueError, match=message):
+        Volume(data, (1, 1, 1))
+
+
+@pytest.mark.parametrize("noise", [
+    0.5, np.float32(0.5), torch.tensor(0.5), np.array([0.5]), [0.5], np.array(0.5, ">f8")])
+def test_noise_is_one_number(noise):
+    assert Acquisition(KSPACE, KSPACE, torch.ones(4, 6), (1, 1, 1), noise).noise == 0.5
+
+
+@pytest.mark.parametrize(("noise", "message"), [
+    (np.full(2, 0.5), "noise: found 2 values, expected one .*divide the k-space and the maps of each by its own"),
+    ([0.1, 0.2], "noise: found 2 values"), ("loud", "noise: found 'loud'"), (1j, "noise: found 1j"),
+    ([], "noise: found"),
+    (float("nan"), "noise: found nan"), (np.inf, "noise: found inf"), (-0.1, "noise: found -0.1")])
+def test_other_noise_is_refused_by_name(noise, message):
+    with pytest.raises(ValueError, match=message):
+        Acquisition(KSPACE, KSPACE, torch.ones(4, 6), (1, 1, 1), noise)
+
+
+def test_a_device_that_is_not_there():
+    acq = Acquisition(KSPACE, KSPACE, torch.ones(4, 6), (1, 1, 1))
+    assert acq.to("cpu").kspace.shape == KSPACE.shape
+    for device in ("mps", "gpu", "meta"):
+        with pytest.raises(ValueError, match=f"device: found '{device}', expected a device"):
+            acq.to(device)
+
+
+def test_home_in_a_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save_volume("~/v.h5", Volume(ARRAY, (1, 1, 1)))
+    save_volume("~/v.nii.gz", Volume(ARRAY, (1, 1, 1)))
+    save_acquisition("~/a.h5", Acquisition(KSPACE, KSPACE, torch.ones(4, 6), (1, 1, 1)))
+    assert load_volume("~/v.h5").data.shape == load_volume("~/v.nii.gz").data.shape == ARRAY.shape
+    assert load_acquisition("~/a.h5").kspace.shape == KSPACE.shape == load_acquisition("~/a.h5", (0, 5)).kspace.shape
 
 
 def test_mask_broadcasts():

@@ -19,7 +19,7 @@ from mrilab.simulate import head_phantom, simulate_acquisition
 from mrilab.unet import UNet
 from mrilab.variational import reconstruct
 from mrilab.volumes import Volume
-from studies.experiments import pack_slices, unpack_slices
+from studies.results import pack_slices, unpack_slices
 
 FOLDER = Path(widgets.__file__).parent
 generator = torch.Generator().manual_seed(0)

@@ -27,7 +27,7 @@ if "google.colab" in sys.modules and not Path("../mrilab").exists():
     !git clone -q --depth 1 -b {tag} {url} mrilab-book
     %cd -q mrilab-book/book
     %pip install -q -e ..
-    sys.path.insert(0, "..")
+sys.path.insert(0, "..")        # the studies, which are no part of the package
 if not (importlib.util.find_spec("mrilab") and Path("../data/priors").is_dir()):
     raise SystemExit(
         "A chapter needs the repository around it, and mrilab installed: git clone "

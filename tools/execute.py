@@ -54,7 +54,7 @@ def execute(path):
         coalesce_streams=True,
     )
     start, memory = time.time(), [None]
-    client.on_cell_executed = lambda **kwargs: memory.append(peak_memory(client.km.provisioner.pid))
+    client.on_cell_executed = lambda **_: memory.append(peak_memory(client.km.provisioner.pid))
     client.execute()
     notebook.metadata["mrilab_run"] = {
         "seconds": round(time.time() - start), "peak_memory_MB": memory[-1], "hardware": hardware(),

@@ -1,5 +1,6 @@
 """AHEAD's coil sensitivities: HDF5 with real and imaginary parts apart (its scans are ISMRMRD)."""
 
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -7,7 +8,7 @@ import torch
 from .. import hdf5
 
 
-def read_ahead_maps(path, start=0, stop=None):
+def read_ahead_maps(path: str | Path, start: int = 0, stop: int | None = None) -> torch.Tensor:
     """Coil sensitivities as AHEAD has them: HDF5 with ``0real`` and ``1imag``, ``(coils, z, y, x)``.
 
     Parameters

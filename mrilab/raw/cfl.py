@@ -1,20 +1,21 @@
 """BART's files: a ``.cfl`` of complex numbers, and a ``.hdr`` with their dimensions."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
 from .. import hdf5
 from ..checks import check_voxel_size
-from ..fourier import crop_readout
 from ..writing import atomic_path
-from .scan import Scan, needs_voxel_size, something_measured
+from .arrays import scan_of_array
+from .scan import Scan, needs_voxel_size
 
 
-def _read_cfl_header(path):
+def _read_cfl_header(path: Path) -> tuple[tuple[int, ...], list[str] | None]:
     """Dimensions, longest first last, and the voxel size if we wrote it."""
-    lines = path.with_suffix(".hdr").read_text(errors="replace")[:10000].splitlines()
+    with open(path.with_suffix(".hdr"), errors="replace") as file:
+        lines = file.read(10000).splitlines()
     values = {lines[i].strip("# ").lower(): lines[i + 1].split() for i in range(len(lines) - 1)
               if lines[i].startswith("#")}
     try:
@@ -34,7 +35,7 @@ def _read_cfl_header(path):
     return tuple(reversed(dims)), values.get("voxel size (dz dy dx) mm")
 
 
-def read_cfl(path):
+def read_cfl(path: str | Path) -> np.ndarray:
     """A BART array as ``(coils, z, y, x)``, mapped from the file, not loaded.
 
     BART counts dimensions from the fastest: read, phase 1, phase 2, coil; ours is the reverse.
@@ -57,7 +58,7 @@ def read_cfl(path):
         return np.memmap(Path(path).with_suffix(".cfl"), np.complex64, "r", shape=shape)
 
 
-def save_cfl(path, array, voxel_size=None):
+def save_cfl(path: str | Path, array: Any, voxel_size: Any = None) -> None:
     """Write ``(coils, z, y, x)`` or ``(z, y, x)`` as a BART pair ``.cfl`` and ``.hdr``.
 
     The voxel size goes into a comment that BART skips and :func:`open_scan` reads.
@@ -83,16 +84,17 @@ def save_cfl(path, array, voxel_size=None):
         hdr.write_text(header)
 
 
-def open_cfl(path, voxel_size):
-    shape, written = _read_cfl_header(path)
-    voxel_size = voxel_size or written and check_voxel_size(written)
-    needs_voxel_size(voxel_size, "a BART file")
-    kspace = read_cfl(path)
-    mask = np.zeros(shape[1:3], bool)
-    for coil in kspace:
-        mask |= (coil != 0).any(-1)
+def open_cfl(path: Path, voxel_size: tuple[float, ...] | None) -> Scan:
+    """A BART pair of k-space; the voxel size is ours, if :func:`save_cfl` wrote it.
 
-    def fetch(start, stop):
-        return torch.stack([crop_readout(torch.from_numpy(np.array(c)), start, stop) for c in read_cfl(path)])
-
-    return Scan("cfl", shape[0], shape[1:], voxel_size, something_measured(torch.from_numpy(mask)), shape[3], fetch)
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "scan.cfl"
+    >>> save_cfl(path, np.ones((2, 3, 4, 5), np.complex64), voxel_size=(2, 1, 1))
+    >>> open_cfl(path, None).voxel_size
+    (2.0, 1.0, 1.0)
+    """
+    _, written = _read_cfl_header(path)
+    voxel_size = voxel_size or (check_voxel_size(written) if written else None)
+    return scan_of_array("cfl", lambda: read_cfl(path), needs_voxel_size(voxel_size, "a BART file"))

@@ -12,25 +12,30 @@ format             recognised by
 ``fastmri``        HDF5 with ``kspace`` ``(slices, coils, x, y)``: 2D slices, stacked here
 ``calgary``        HDF5 or ``.npy``, real ``(x, y, z, 2 coils)``: Calgary-Campinas, x already transformed
 ``cfl``            ``.cfl`` with its ``.hdr``: BART
+``npy``            ``.npy``, complex ``(coils, z, y, x)``
 ``volume``         HDF5 with ``data``: ours (:func:`mrilab.volumes.load_volume`)
 ``nifti``          ``.nii`` or ``.nii.gz`` (:mod:`mrilab.nifti`)
 =================  ======================================================================================
 """
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from .. import files, hdf5
 from ..checks import check_voxel_size
+from .arrays import open_acquisition, open_npy
 from .calgary import open_calgary
 from .cfl import open_cfl
+from .evidence import settle
 from .fastmri import open_fastmri
-from .ismrmrd import group_of_ismrmrd, open_ismrmrd
+from .ismrmrd import measurements, open_ismrmrd
 from .scan import Scan
 
 
-def recognise(path):
+def recognise(path: str | Path) -> str:
     """The format of a file, from its content.
 
     Returns
@@ -64,13 +69,14 @@ def recognise(path):
                                  "(a scan) or an ISMRMRD group with 'xml' and 'data'")
             return kind
     if head.startswith(b"\x93NUMPY"):
-        return "calgary"
+        with hdf5.named(path):
+            return "npy" if np.load(path, mmap_mode="r", allow_pickle=False).dtype.kind == "c" else "calgary"
     if head[344:347] in (b"n+1", b"ni1") or files.is_nifti(path):
         return "nifti"
     raise ValueError(f"{path}: found neither HDF5, NumPy, NIfTI nor a BART pair .cfl and .hdr, expected one of them")
 
 
-def _kind_of_hdf5(file):
+def _kind_of_hdf5(file: Any) -> str | None:
     import h5py
 
     found = hdf5.names(file)
@@ -79,21 +85,26 @@ def _kind_of_hdf5(file):
             return "acquisition"
         kspace = hdf5.dataset(file, "kspace")
         return "fastmri" if kspace.dtype.kind == "c" or "ismrmrd_header" in found else "calgary"
-    if group_of_ismrmrd(file):
+    if measurements(file):
         return "ismrmrd"
     if "data" in found and file.id.links.get_info(b"data").type == h5py.h5l.TYPE_HARD:
         return "volume"
     return None
 
 
-def open_scan(path, voxel_size=None):
+def open_scan(path: str | Path, voxel_size: Any = None, measurement: str | int | None = None) -> Scan:
     """Open a raw scan of any of the formats.
+
+    What the data contradict, in the mask, the header or the layout, is put right with a note in ``info``, or refused
+    (:mod:`mrilab.raw.evidence`).
 
     Parameters
     ----------
     path : str or Path
     voxel_size : tuple of float, optional
         ``(dz, dy, dx)`` in mm, for formats and files that do not say; it also overrules what a file says.
+    measurement : str or int, optional
+        Of an ISMRMRD file with several measurements, the name or number (from 0) of one; the last if not given.
 
     Returns
     -------
@@ -102,7 +113,7 @@ def open_scan(path, voxel_size=None):
     Raises
     ------
     FileNotFoundError, ValueError
-        No such file; damaged, another format, or not a Cartesian scan; no voxel size.
+        No such file; damaged, another format, or not a Cartesian scan; no voxel size, or one that no body has.
 
     Examples
     --------
@@ -115,38 +126,30 @@ def open_scan(path, voxel_size=None):
     (2, (4, 6, 5), (1.0, 1.0, 2.0), (2, 4, 6, 2))
     """
     kind = recognise(path)
-    openers = {"acquisition": _open_acquisition, "fastmri": open_fastmri, "ismrmrd": open_ismrmrd,
-               "calgary": open_calgary, "cfl": open_cfl}
-    if kind not in openers:
+    openers = {"acquisition": open_acquisition, "fastmri": open_fastmri, "calgary": open_calgary, "cfl": open_cfl,
+               "npy": open_npy}
+    if kind not in (*openers, "ismrmrd"):
         raise ValueError(f"{path}: found a {kind} file, an image, expected a scan; mrilab simulate makes one")
     with hdf5.named(path):
-        scan = openers[kind](Path(path), voxel_size and check_voxel_size(voxel_size))
-        inner = scan.fetch
+        sizes = None if voxel_size is None else check_voxel_size(voxel_size)
+        if kind == "ismrmrd":
+            scan = open_ismrmrd(Path(path), sizes, measurement)
+        elif measurement is not None:
+            raise ValueError(f"measurement: found {measurement!r}, expected none: only ISMRMRD files hold several")
+        else:
+            scan = openers[kind](Path(path), sizes)
+        scan = settle(scan)
+    for part in filter(None, (scan, scan.calibration)):
+        part.fetch = _checked(path, part.fetch)
+    return scan
 
-        def fetch(start, stop):
-            with hdf5.named(path):
-                kspace = inner(start, stop).to(torch.complex64)
-                if not torch.isfinite(torch.view_as_real(kspace)).all():
-                    raise ValueError("kspace: found NaN or infinite values, expected finite numbers")
-                return kspace
 
-        scan.fetch = fetch
-        return scan
+def _checked(path: str | Path, inner: Any) -> Any:
+    def fetch(start: int, stop: int) -> torch.Tensor:
+        with hdf5.named(path):
+            kspace = inner(start, stop).to(torch.complex64)
+            if not torch.isfinite(torch.view_as_real(kspace)).all():
+                raise ValueError("kspace: found NaN or infinite values, expected finite numbers")
+            return kspace
 
-
-def _open_acquisition(path, voxel_size):
-    with hdf5.opened(path) as file:
-        kspace = hdf5.numbers(file, "kspace")
-        if kspace.ndim != 4:
-            raise ValueError(f"kspace: found shape {kspace.shape}, expected (coils, z, y, x)")
-        shape = kspace.shape
-        mask = torch.from_numpy(hdf5.numbers(file, "mask")[()]).bool()
-        voxel_size = voxel_size or check_voxel_size(file.attrs.get("voxel_size"))
-        affine = file.attrs.get("affine")
-
-    def fetch(start, stop):
-        with hdf5.opened(path) as file:
-            return files.read_kspace(file, start, stop)
-
-    return Scan("acquisition", shape[0], shape[1:], voxel_size, mask.expand(shape[1:3]), shape[3], fetch,
-                affine=affine)
+    return fetch

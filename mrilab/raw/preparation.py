@@ -3,29 +3,35 @@
 1. Readout oversampling is cropped away, in image space, as x is fully sampled.
 2. Pre-whitening: with a noise measurement, coils are mixed so that their noise is independent and equal.
 3. Coil compression: fewer virtual coils, the strongest directions of the signal.
-4. Sensitivity maps from the fully sampled centre, estimated on a coarse grid, for they are smooth.
-5. Intensities are scaled: the 99th percentile of the image becomes 1, as priors expect.
+4. Sensitivity maps from the fully sampled centre, or from calibration lines of their own, estimated on a coarse grid,
+   for they are smooth.
 
-Partial Fourier needs no step: what was not measured is zero in k-space and False in the mask.
+Intensities stay in the file's own units; what works in others, as a prior does, scales them itself. Partial Fourier
+needs no step: what was not measured is zero in k-space and False in the mask.
 """
 
+import contextlib
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from ..classical import cg_sense
-from ..coils import compression_matrix, estimate_maps, noise_level, whitening_matrix
+from .. import hdf5
+from ..coils import calibration_side, compression_matrix, estimate_maps, noise_level, whitening_matrix
 from ..fourier import along_axes, fft3c, ifft3c, resize_centred
-from ..metrics import percentile
 from ..volumes import Acquisition, moved_affine
 from .opening import open_scan
 from .scan import Scan
 
 CHUNK = 2**30               # bytes of k-space held at a time while the coarse copy is made
+SMALL, LARGE = 2.0**-20, 2.0**40        # beyond, a float32 cannot hold the squares
 
 
-def prepare(scan, coils=None, readout=None, voxel_size=None, maps=None, calibration=None, whiten=True, grid=48):
+def prepare(scan: str | Path | Scan, coils: int | None = None, readout: tuple[int, int] | None = None,
+            voxel_size: Any = None, maps: torch.Tensor | None = None, calibration: int | None = None,
+            whiten: bool = True, grid: int = 48, measurement: str | int | None = None) -> Acquisition:
     """An acquisition ready to reconstruct, from a raw scan.
 
     Parameters
@@ -36,7 +42,7 @@ def prepare(scan, coils=None, readout=None, voxel_size=None, maps=None, calibrat
         Compress to this many virtual coils.
     readout : tuple of int, optional
         First and last (not included) position along x, of those inside the prescribed field of view. Only this
-        part is read and returned; maps and scale still come from the whole scan.
+        part is read and returned; maps still come from the whole scan.
     voxel_size : tuple of float, optional
         ``(dz, dy, dx)`` in mm, if the file does not say or says it wrongly.
     maps : Tensor, optional
@@ -49,13 +55,16 @@ def prepare(scan, coils=None, readout=None, voxel_size=None, maps=None, calibrat
     grid : int
         The maps are estimated on at most this many points along each axis. ESPIRiT takes coils squared times
         this cubed times 8 bytes.
+    measurement : str or int, optional
+        One of several in a file (:func:`~mrilab.raw.open_scan`).
 
     Returns
     -------
     Acquisition
-        ``noise`` is known from the whitening, or estimated at the edge of k-space; ``info`` records every step,
-        ``scale`` among them: multiply an image by it to get back to the file's own units, or to multiples of the
-        noise if the scan was whitened.
+        In the units of the file; whitened coils have the mean noise of the measured ones. ``noise`` is known from the
+        noise measurement, or estimated (:func:`~mrilab.coils.noise_level`). ``info`` records every step, ``scale``
+        among them: multiply an image by it to get the file's units. It is 1, or a power of two where the file's
+        numbers are too small or too large for arithmetic.
 
     Raises
     ------
@@ -71,58 +80,82 @@ def prepare(scan, coils=None, readout=None, voxel_size=None, maps=None, calibrat
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "scan.h5"
     >>> save_ismrmrd(path, acq.kspace, acq.mask, acq.voxel_size)
     >>> ready = prepare(path, coils=6)
-    >>> ready.kspace.shape, ready.voxel_size
-    (torch.Size([6, 21, 27, 21]), (8.0, 8.0, 8.0))
+    >>> ready.kspace.shape, ready.voxel_size, ready.info["scale"]
+    (torch.Size([6, 21, 27, 21]), (8.0, 8.0, 8.0), 1.0)
     """
-    scan = scan if isinstance(scan, Scan) else open_scan(scan, voxel_size)
-    depth, height, size = scan.shape
-    first = size // 2 - scan.wanted // 2
-    start, stop = (0, scan.wanted) if readout is None else readout
-    if not 0 <= start < stop <= scan.wanted:
-        raise ValueError(f"readout: found {readout}, expected 0 <= first < last <= {scan.wanted}")
-    info = {"format": scan.format, "oversampling": size / scan.wanted}
+    with contextlib.nullcontext() if isinstance(scan, Scan) else hdf5.named(scan):
+        scan = scan if isinstance(scan, Scan) else open_scan(scan, voxel_size, measurement)
+        depth, height, size = scan.shape
+        first = size // 2 - scan.wanted // 2
+        start, stop = (0, scan.wanted) if readout is None else readout
+        if not 0 <= start < stop <= scan.wanted:
+            raise ValueError(f"readout: found {readout}, expected 0 <= first < last <= {scan.wanted}")
+        info = {"format": scan.format, "oversampling": size / scan.wanted} | {
+            key: value for key, value in scan.info.items() if value}
+        coarse = _coarse(scan, first, grid)
+        mixing, unit, noise = _mixing(scan, coarse, coils, whiten, info)
+        if maps is None:
+            maps, info["maps"] = _estimated(scan, coarse, mixing, first, grid, calibration)
+            maps = interpolate_maps(maps, (depth, height, scan.wanted), start, stop)
+        else:
+            info["maps"] = "given"
+            maps = _given(maps, mixing, (scan.coils, depth, height, scan.wanted))[..., start:stop]
+        kspace = _mix(mixing, scan.read(first + start, first + stop))
+        if scan.affine is not None:
+            info["affine"] = moved_affine({"affine": scan.affine}, first + start)["affine"]
+        info["scale"] = 1 / unit
+        return Acquisition(kspace, maps, scan.mask, scan.voxel_size,
+                           noise_level(kspace, scan.mask) if noise is None else noise, info)
 
-    coarse = _coarse(scan, first, grid)
-    unit = coarse.abs().max().item()            # some files count in 1e-14, whose squares a float32 cannot hold
-    if not unit > 0:
+
+def _mixing(scan: Scan, coarse: torch.Tensor, coils: int | None, whiten: bool, info: dict[str, Any]
+            ) -> tuple[torch.Tensor, float, float | None]:
+    """The matrix that mixes the coils, the factor in it that brings the numbers into range, the noise if known."""
+    peak = coarse.abs().max().item()
+    if not peak > 0:
         raise ValueError("kspace: found zeros in the centre, expected a measurement")
-    mixing = torch.eye(scan.coils, dtype=torch.complex64) / unit
-    if whiten and scan.noise is not None and scan.noise.shape[1] > 4 * scan.coils:
-        mixing = whitening_matrix(scan.noise)
-        info["whitened"], unit = True, 1.0      # now in units of the noise
-    mask_low = _resize_mask(scan.mask, coarse.shape[1:3])
+    unit = 1.0 if SMALL <= peak <= LARGE else 2.0 ** -round(math.log2(peak))
+    mixing, noise = torch.eye(scan.coils, dtype=torch.complex64), None
+    if whiten and scan.noise is not None and scan.noise.shape[1] <= 4 * scan.coils:
+        info["not whitened"] = f"a noise measurement of {scan.noise.shape[1]} samples for {scan.coils} coils"
+    elif whiten and scan.noise is not None:
+        power = scan.noise.abs().double().square().mean(1)
+        alive = power > 1e-12 * power.max()
+        level = (power[alive].mean() / 2).sqrt().item()
+        mixing = mixing[alive]
+        mixing[:, alive] = level * whitening_matrix(scan.noise[alive])
+        info["whitened"], noise = True, level * unit
+        if not alive.all():
+            info["left out"] = f"coils without noise: {(~alive).nonzero().flatten().tolist()}"
+    mixing = mixing * unit
     if coils is not None:
         mixing = compression_matrix(_mix(mixing, coarse), coils) @ mixing
         info["compressed"] = f"{scan.coils} to {coils} coils"
-    coarse = _mix(mixing, coarse)
-    if maps is None:
-        low_maps, info["maps"] = estimate_maps(coarse, mask_low, calibration)
-        shape = (depth, height, scan.wanted)
-        maps = interpolate_maps(low_maps, shape, start, stop)
-    else:
-        if tuple(maps.shape) != (scan.coils, depth, height, scan.wanted):
-            raise ValueError(f"maps: found shape {tuple(maps.shape)}, expected "
-                             f"{(scan.coils, depth, height, scan.wanted)}")
-        maps = _mix(mixing, maps)
-        norm = torch.linalg.vector_norm(maps, dim=0)
-        maps /= norm.clamp_min(1e-6 * norm.max())
-        low_maps, maps = interpolate_maps(maps, tuple(coarse.shape[1:])), maps[..., start:stop]
-        info["maps"] = "given"
-
-    low = Acquisition(coarse, low_maps, mask_low, scan.voxel_size)
-    scale = percentile(cg_sense(low, iterations=10, progress=False).image, 0.99)
-    scale *= math.sqrt(depth * height * scan.wanted / math.prod(coarse.shape[1:]))
-    if not scale > 0:
-        raise ValueError("kspace: found an image of zeros, expected a measurement")
-    kspace = _mix(mixing / scale, scan.read(first + start, first + stop))
-    noise = 1 / scale if "whitened" in info else noise_level(kspace, scan.mask)
-    if scan.affine is not None:
-        info["affine"] = moved_affine({"affine": scan.affine}, first + start)["affine"]
-    info["scale"] = scale * unit
-    return Acquisition(kspace, maps, scan.mask, scan.voxel_size, noise, info)
+    return mixing, unit, noise
 
 
-def interpolate_maps(maps, shape, start=0, stop=None):
+def _estimated(scan: Scan, coarse: torch.Tensor, mixing: torch.Tensor, first: int, grid: int, calibration: int | None
+               ) -> tuple[torch.Tensor, str]:
+    """Maps on the coarse grid, from the centre of the scan, or from lines measured for them where those are more."""
+    apart = scan.calibration
+    if apart is None or calibration_side(scan.mask) > calibration_side(apart.mask):
+        return estimate_maps(_mix(mixing, coarse), _resize_mask(scan.mask, coarse.shape[1:3]), calibration)
+    coarse = _mix(mixing, _coarse(apart, first, grid))
+    maps, how = estimate_maps(coarse, _resize_mask(apart.mask, coarse.shape[1:3]), calibration, everywhere=True)
+    return maps, f"{how}, from calibration lines of their own"
+
+
+def _given(maps: torch.Tensor, mixing: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Maps of the measured coils, mixed as those are; their squares sum to 1."""
+    if tuple(maps.shape) != shape:
+        raise ValueError(f"maps: found shape {tuple(maps.shape)}, expected {shape}")
+    maps = _mix(mixing / mixing.abs().max(), maps)
+    norm = torch.linalg.vector_norm(maps, dim=0)
+    return maps / norm.clamp_min(1e-6 * norm.max())
+
+
+def interpolate_maps(maps: torch.Tensor, shape: tuple[int, ...], start: int = 0, stop: int | None = None
+                     ) -> torch.Tensor:
     """Smooth maps on another grid over the same field of view, positions ``start`` to ``stop`` along x.
 
     Linear between points; the squares sum to 1 again where there were maps, to 0 elsewhere.
@@ -142,7 +175,7 @@ def interpolate_maps(maps, shape, start=0, stop=None):
     return torch.where(norm > 0.4, maps / norm.clamp_min(0.4), 0)
 
 
-def _mix(matrix, kspace):
+def _mix(matrix: torch.Tensor, kspace: torch.Tensor) -> torch.Tensor:
     """Coils mixed by a matrix, a slab at a time."""
     out = torch.empty(len(matrix), *kspace.shape[1:], dtype=torch.complex64)
     for i in range(kspace.shape[1]):
@@ -150,7 +183,7 @@ def _mix(matrix, kspace):
     return out
 
 
-def _coarse(scan, first, grid):
+def _coarse(scan: Scan, first: int, grid: int) -> torch.Tensor:
     """The centre of k-space, at most ``grid`` points along each axis, of a scan read a part at a time."""
     depth, height, _ = scan.shape
     step = max(1, CHUNK // (8 * scan.coils * depth * height))
@@ -163,5 +196,5 @@ def _coarse(scan, first, grid):
     return resize_centred(kspace, (*kspace.shape[1:3], min(scan.wanted, grid)))
 
 
-def _resize_mask(mask, shape):
+def _resize_mask(mask: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     return resize_centred(mask[None, ..., None].float(), (*shape, 1))[0, ..., 0].bool()

@@ -1,10 +1,17 @@
 """A raw scan on its grid, whatever the format: what the readers of this folder make, and :mod:`.preparation` takes."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+
+from .. import hdf5
+
+COMPRESSED = 200            # k-space is noise where it is measured, and a scan measures at least every 200th line
 
 
 @dataclass
@@ -26,11 +33,19 @@ class Scan:
     fetch : callable
         ``fetch(start, stop)`` is what :meth:`read` returns for these positions along x.
     noise : Tensor or None
-        complex64 ``(coils, samples)`` measured without signal.
+        complex64 ``(coils, samples)`` measured without signal, as strong as the noise of the image's samples.
     affine : ndarray or None
         4 x 4, from voxel ``(x, y, z)`` of the measured grid to mm (right, anterior, superior).
     info : dict
-        What else is worth saying.
+        What else is worth saying; in ``note`` what was doubtful and how it was settled, and what of the file is not in
+        the image.
+    calibration : Scan or None
+        Lines measured for the sensitivities alone, on the same grid.
+    energy : Tensor or None
+        float64 ``(z, y)``, or ``(1, y)`` for a stack of slices: the energy that a look at the data found; NaN where it
+        did not look.
+    profile : Tensor or None
+        float64 ``(x,)``, the same along kx; None if the file has x in image space.
 
     Examples
     --------
@@ -45,21 +60,24 @@ class Scan:
 
     format: str
     coils: int
-    shape: tuple
-    voxel_size: tuple
+    shape: tuple[int, ...]
+    voxel_size: tuple[float, ...]
     mask: torch.Tensor
     wanted: int
-    fetch: Callable = field(repr=False)
+    fetch: Callable[[int, int], torch.Tensor] = field(repr=False)
     noise: torch.Tensor | None = None
     affine: np.ndarray | None = None
-    info: dict = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+    calibration: Scan | None = None
+    energy: torch.Tensor | None = field(default=None, repr=False)
+    profile: torch.Tensor | None = field(default=None, repr=False)
 
     @property
-    def acceleration(self):
+    def acceleration(self) -> float:
         """Number of (kz, ky) positions over the number measured."""
         return self.mask.numel() / int(self.mask.sum())
 
-    def read(self, start=0, stop=None):
+    def read(self, start: int = 0, stop: int | None = None) -> torch.Tensor:
         """k-space between two positions along x, an independent problem as x is fully sampled (chapter 2).
 
         Returns
@@ -73,8 +91,12 @@ class Scan:
             raise ValueError(f"start, stop: found {start}, {stop}, expected 0 <= start < stop <= {size}")
         return self.fetch(start, stop)
 
+    def note(self, text: str) -> None:
+        """Add a sentence to ``info["note"]``."""
+        self.info["note"] = "; ".join(filter(None, [self.info.get("note", ""), text]))
 
-def needs_voxel_size(voxel_size, what):
+
+def needs_voxel_size(voxel_size: tuple[float, ...] | None, what: str) -> tuple[float, ...]:
     """The voxel size, or the error that asks for it.
 
     Examples
@@ -90,8 +112,39 @@ def needs_voxel_size(voxel_size, what):
     return voxel_size
 
 
-def something_measured(mask):
-    """The mask, or the error that there is nothing in it."""
+def something_measured(mask: torch.Tensor) -> torch.Tensor:
+    """The mask, or the error that there is nothing in it.
+
+    Examples
+    --------
+    >>> something_measured(torch.zeros(2, 2))
+    Traceback (most recent call last):
+    ValueError: kspace: found zeros only, expected a measurement
+    """
     if not mask.any():
         raise ValueError("kspace: found zeros only, expected a measurement")
     return mask
+
+
+def measurement_of(file: Any, name: str = "kspace") -> Any:
+    """The data set of that name, whose size must be one that a measurement of so many stored bytes can have.
+
+    Zeros compress a thousandfold, noise hardly: a small file that unpacks to gigabytes holds no scan.
+
+    Examples
+    --------
+    >>> import h5py, tempfile
+    >>> with h5py.File(tempfile.mkdtemp() + "/a.h5", "w") as file:
+    ...     data = file.create_dataset("kspace", (2, 16, 1000, 1000), "f4", chunks=(1, 16, 1000, 1000), compression=1)
+    ...     data[0] = 0
+    ...     file.flush()
+    ...     measurement_of(file)
+    Traceback (most recent call last):
+    ValueError: kspace: found 128000000 bytes in ... stored ones, expected a measurement, which is mostly noise
+    """
+    data = hdf5.numbers(file, name)
+    claimed, stored = data.dtype.itemsize * data.size, data.id.get_storage_size()
+    if claimed > COMPRESSED * stored + 2**26:
+        raise ValueError(f"{name}: found {claimed} bytes in {stored} stored ones, expected a measurement, which is "
+                         "mostly noise")
+    return data

@@ -13,7 +13,7 @@ class ComparisonDashboard(Widget):
     Parameters
     ----------
     rows : sequence of dict
-        One for each result, as from `studies.experiments.run`: ``method``, ``voxel_size`` of the test in mm (a
+        One for each result, as from `studies.results.load`: ``method``, ``voxel_size`` of the test in mm (a
         number, or ``(dz, dy, dx)``), ``acceleration``, and ``psnr`` in dB and ``ssim`` of the volume. Where it
         applies also ``representation`` and ``prior``, whose name stands for the voxel size of the training, or a
         ``label`` that says all three. ``image`` and ``truth``: the same slice ``(height, width)`` of the result and

@@ -49,7 +49,7 @@ class KSpaceLab(Widget):
 
     _esm = sources("js", "core", "fourier", "kspace_lab")
     _css = sources("css", "core")
-    drawn = traitlets.Bytes().tag(sync=True, from_json=lambda value, widget: bytes(value))     # comes as a memoryview
+    drawn = traitlets.Bytes().tag(sync=True, from_json=lambda value, _: bytes(value))     # comes as a memoryview
 
     def __init__(self, image, voxel_size, axes=("kz", "ky")):
         image = check_images({"image": image}, "image", 2, "(height, width)")["image"]

@@ -1,27 +1,28 @@
 """A comparison as a table of jobs: from the lists of a settings file, in an order that stays balanced.
 
-A settings file (``data/sweeps``) has the keys of ``SWEEP``; each entry of its ``methods`` those of ``ENTRY``.
+A settings file (``studies/configs``) has the keys of ``SWEEP``; each entry of its ``methods`` those of ``ENTRY``.
 """
 
-import functools
-import hashlib
 import itertools
 import json
 import math
 import tomllib
 from pathlib import Path
 
+from mrilab.checks import check_voxel_size
+from mrilab.datasets import locate
 from mrilab.methods import METHODS, check_settings, find, has
 
+from .results import shown
+from .scans import reconstruction
+
 SWEEP = {                           # keys of a settings file, and what stands for one that is not given
-    "about": "", "volumes": None, "voxel_sizes": None, "accelerations": None, "seeds": None, "slabs": [None],
+    "about": "", "volumes": None, "voxel_sizes": None, "accelerations": None, "seeds": None, "blocks": [None],
     "coils": 8, "noise": 0.01, "methods": None, "tuned": None, "keep_slices": 0,
 }
 ENTRY = {
     "method": None, "name": None, "priors": [None], "representations": ["voxel"], "settings": {}, "tune": {},
 }
-JOB = ("label", "method", "representation", "prior", "volume", "voxel_size", "acceleration", "slab", "seed", "coils",
-       "noise", "settings", "prior_sha256", "volume_sha256")
 
 
 def load_sweep(path, methods=METHODS):
@@ -36,7 +37,7 @@ def load_sweep(path, methods=METHODS):
     Returns
     -------
     dict
-        With all keys of ``SWEEP``; the settings of ``tuned``, a file of :func:`mrilab.tuning.tune` given relative
+        With all keys of ``SWEEP``; the settings of ``tuned``, a file of :func:`studies.tuning.tune` given relative
         to this one, are read in.
 
     Raises
@@ -99,18 +100,15 @@ def check_sweep(sweep, methods=METHODS):
     Traceback (most recent call last):
     ValueError: priors: found None for variational, expected the name of a prior
     """
-    from mrilab.datasets import locate
-    from mrilab.checks import check_voxel_size
-
     sweep = _filled("sweep", sweep, SWEEP)
     checks = {"volumes": lambda v: isinstance(v, str), "seeds": lambda v: isinstance(v, int),
               "accelerations": lambda v: isinstance(v, int | float) and v >= 1,
               "voxel_sizes": lambda v: isinstance(v, int | float | list), "methods": lambda v: isinstance(v, dict),
-              "slabs": lambda v: v is None or (isinstance(v, list) and len(v) == 2 and v[0] < v[1])}
+              "blocks": lambda v: v is None or (isinstance(v, list) and len(v) == 2 and v[0] < v[1])}
     for key, good in checks.items():
         if not isinstance(sweep[key], list) or not sweep[key] or not all(map(good, sweep[key])):
             raise ValueError(f"{key}: found {sweep[key]!r}, expected a list of at least one"
-                             f"{', each [first, last]' if key == 'slabs' else ''}")
+                             f"{', each [first, last]' if key == 'blocks' else ''}")
     sweep["voxel_sizes"] = [_short(check_voxel_size([d] * 3 if isinstance(d, int | float) else d, "voxel_sizes"))
                             for d in sweep["voxel_sizes"]]
     for volume in sweep["volumes"]:
@@ -212,7 +210,7 @@ def make_jobs(sweep, compared=None):
     Returns
     -------
     list of dict
-        With the keys ``JOB``.
+        The arguments of :func:`studies.scans.reconstruction`.
 
     Raises
     ------
@@ -228,18 +226,14 @@ def make_jobs(sweep, compared=None):
     >>> name(make_jobs(sweep)[0])
     'cg_sense_qtim_MRHead_1mm_R4_seed0'
     """
-    from mrilab.datasets import locate, sha256
-
-    checksum = functools.cache(lambda name, kind: name and sha256(locate(name, kind)))
     sizes, rates = sweep["voxel_sizes"], sweep["accelerations"]
     repeat = math.lcm(len(sizes), len(rates))
     cells = [(sizes[i % len(sizes)], rates[(i + i // repeat) % len(rates)]) for i in range(len(sizes) * len(rates))]
-    order = itertools.product(sweep["seeds"], sweep["volumes"], sweep["slabs"], cells, compared or columns(sweep))
-    jobs = [{key: value for key, value in column.items() if key in JOB} | {
-        "volume": volume, "voxel_size": size, "acceleration": rate, "slab": slab, "seed": seed,
-        "coils": sweep["coils"], "noise": sweep["noise"],
-        "prior_sha256": checksum(column["prior"], "prior"), "volume_sha256": checksum(volume, "volume"),
-    } for seed, volume, slab, (size, rate), column in order]
+    order = itertools.product(sweep["seeds"], sweep["volumes"], sweep["blocks"], cells, compared or columns(sweep))
+    jobs = [{key: value for key, value in column.items() if key != "tune"} | {
+        "volume": volume, "voxel_size": size, "acceleration": rate, "block": block, "seed": seed,
+        "coils": sweep["coils"], "noise": sweep["noise"], "keep_slices": sweep["keep_slices"],
+    } for seed, volume, block, (size, rate), column in order]
     seen = set()
     for job in jobs:
         if name(job) in seen:
@@ -255,25 +249,50 @@ def name(job):
     Examples
     --------
     >>> name({"label": "cg_sense", "volume": "scans/head.h5", "voxel_size": [1, 1, 3.5], "acceleration": 8,
-    ...       "slab": [-6, 6], "seed": 0})
+    ...       "block": [-6, 6], "seed": 0})
     'cg_sense_head_1x1x3.5mm_R8_x-6to6_seed0'
     """
     size = job["voxel_size"]
     size = "x".join(f"{d:g}" for d in size) if isinstance(size, list) else f"{size:g}"
-    slab = "" if job["slab"] is None else "_x{}to{}".format(*job["slab"])
-    return f"{job['label']}_{Path(job['volume']).stem}_{size}mm_R{job['acceleration']:g}{slab}_seed{job['seed']}"
+    block = "" if job["block"] is None else "_x{}to{}".format(*job["block"])
+    return f"{job['label']}_{Path(job['volume']).stem}_{size}mm_R{job['acceleration']:g}{block}_seed{job['seed']}"
 
 
-def file_name(job):
-    """The name of a job's result: its own, and a digest of everything that was asked.
+def measure(run, jobs, methods=METHODS):
+    """Do the jobs of a sweep: the rows of a table, and what failed, by name.
+
+    Parameters
+    ----------
+    run : Runner
+    jobs : list of dict
+        From :func:`make_jobs`.
+    methods : dict, optional
+        Names to functions ``(acquisition, [prior], [seed], [representation], [progress], **settings)``.
+
+    Returns
+    -------
+    rows : list of dict
+        The results that there are now, in the order of the jobs, with ``COLUMNS`` and, if wanted, ``slices``.
+    failed : dict
 
     Examples
     --------
-    Other weights, another digest:
+    Two methods on the same data:
 
-    >>> job = dict.fromkeys(JOB) | {"label": "cg", "volume": "head.h5", "voxel_size": 1, "acceleration": 8, "seed": 0}
-    >>> [file_name(job | {"prior_sha256": digest}) for digest in ("e3b0", "9f86")]
-    ['cg_head_1mm_R8_seed0-....json', 'cg_head_1mm_R8_seed0-....json']
+    >>> import tempfile, torch
+    >>> from mrilab.volumes import Volume, save_volume
+    >>> from studies.runner import Runner
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_volume(f"{folder}/a.h5", Volume(torch.ones(16, 16, 16), (8, 8, 8)))
+    ...     jobs = make_jobs(check_sweep({
+    ...         "volumes": [f"{folder}/a.h5"], "voxel_sizes": [8], "accelerations": [2], "seeds": [0], "coils": 3,
+    ...         "methods": [{"method": "zero_filled"}, {"method": "cg_sense"}]}))
+    ...     rows, failed = measure(Runner(f"{folder}/results", progress=False), jobs)
+    >>> worse, better = rows
+    >>> better["label"], better["psnr"] > worse["psnr"] + 3, failed
+    ('cg_sense', True, {})
     """
-    asked = json.dumps({key: job[key] for key in JOB}, sort_keys=True)
-    return f"{name(job)}-{hashlib.sha256(asked.encode()).hexdigest()[:10]}.json"
+    records, failed = run.attempt(reconstruction, jobs, name, methods=methods)
+    return [job | record["result"] | {key: record[key] for key in ("hardware", "commit", "date")}
+            | {f"{kind}_sha256": record["digests"].get(shown(job[kind])) for kind in ("prior", "volume")}
+            for job, record in zip(jobs, records) if record], failed

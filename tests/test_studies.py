@@ -1,4 +1,4 @@
-"""The comparison: tables, runs that are killed, failures, rows. The methods are fakes that count their calls."""
+"""The studies: jobs that are killed or fail, tables, results. The methods are fakes that count their calls."""
 
 import json
 import math
@@ -9,15 +9,19 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from mrilab import methods
-from mrilab.__main__ import main
+from mrilab.datasets import list_datasets
 from mrilab.volumes import Reconstruction, Volume, load_volume, save_volume
-from studies import experiments, sweeps, tuning
+from studies import results, runner, sweep, tuning
+from studies.__main__ import main
+from studies.runner import Runner
+from studies.scans import reconstruction
 
 
 def counted(acquisition, folder, seed=0, seconds=0.0, amplitude=1.0, kill="", fail=()):
@@ -61,8 +65,17 @@ def sweep_of(head, calls, seeds=(0,), **settings):
             "methods": [{"method": "counted", "settings": {"folder": str(calls), **settings}}]}
 
 
-def table(sweep):
-    return sweeps.make_jobs(sweeps.check_sweep(sweep, FAKES))
+def table(settings):
+    return sweep.make_jobs(sweep.check_sweep(settings, FAKES))
+
+
+def measure(jobs, folder, methods=FAKES, **how):
+    how = dict(progress=False) | how
+    return sweep.measure(Runner(folder, **how), jobs, methods)
+
+
+def file_of(job):
+    return runner.make_job(reconstruction, job, sweep.name).file
 
 
 def ended(calls):
@@ -73,41 +86,54 @@ def test_order_is_balanced_wherever_it_stops(head):
     """Of any prefix: methods differ by at most one job, voxel sizes and accelerations by at most one cell."""
     shapes = [(4, 6), (3, 3), (2, 5), (1, 4)]
     for sizes, rates in shapes:
-        sweep = {"volumes": [head], "voxel_sizes": list(range(10, 10 + sizes)), "seeds": [0, 1, 2],
-                 "accelerations": list(range(2, 2 + rates)), "slabs": [None, [-2, 2]],
+        settings = {"volumes": [head], "voxel_sizes": list(range(10, 10 + sizes)), "seeds": [0, 1, 2],
+                 "accelerations": list(range(2, 2 + rates)), "blocks": [None, [-2, 2]],
                  "methods": [{"method": "cg_sense"}, {"method": "zero_filled"},
                              {"method": "variational", "priors": ["diverse", "fixed_1mm"]}]}
-        jobs = sweeps.make_jobs(sweeps.check_sweep(sweep))
-        assert len(jobs) == 3 * 2 * sizes * rates * 4 == len({sweeps.file_name(job) for job in jobs})
+        jobs = sweep.make_jobs(sweep.check_sweep(settings))
+        assert len(jobs) == 3 * 2 * sizes * rates * 4 == len({file_of(job) for job in jobs})
         assert [job["seed"] for job in jobs] == sorted(job["seed"] for job in jobs)
         for n in range(1, len(jobs) + 1):
             for key, values, jump in (("label", 4, 1), ("voxel_size", sizes, 4), ("acceleration", rates, 4)):
                 counts = Counter(job[key] for job in jobs[:n])
                 most, least = max(counts.values()), min(counts.values()) if len(counts) == values else 0
                 assert most - least <= jump * (2 if key == "acceleration" else 1), (n, key)
-    assert sweeps.make_jobs(sweeps.check_sweep(sweep)) == jobs
+    assert sweep.make_jobs(sweep.check_sweep(settings)) == jobs
 
 
 def test_names(head):
-    sweep = {"volumes": [head], "voxel_sizes": [[1, 1, 3], 1.5], "accelerations": [8], "seeds": [7],
-             "slabs": [[-8, 8]], "methods": [{"method": "variational", "name": "paper", "priors": ["diverse"],
+    settings = {"volumes": [head], "voxel_sizes": [[1, 1, 3], 1.5], "accelerations": [8], "seeds": [7],
+             "blocks": [[-8, 8]], "methods": [{"method": "variational", "name": "paper", "priors": ["diverse"],
                                               "settings": {"setting": "paper"}}]}
-    names = [sweeps.name(job) for job in table_of(sweep)]
+    names = [sweep.name(job) for job in table_of(settings)]
     assert names == ["paper-diverse_head_1x1x3mm_R8_x-8to8_seed7", "paper-diverse_head_1.5mm_R8_x-8to8_seed7"]
 
 
-def table_of(sweep):
-    return sweeps.make_jobs(sweeps.check_sweep(sweep))
+def table_of(settings):
+    return sweep.make_jobs(sweep.check_sweep(settings))
 
 
 def test_the_digest_changes_with_everything_asked(head):
     job = table_of({"volumes": [head], "voxel_sizes": [12], "accelerations": [2], "seeds": [0],
                     "methods": [{"method": "variational", "priors": ["diverse"]}]})[0]
-    assert sweeps.file_name(job).startswith("variational-diverse_head_12mm_R2_seed0-")
-    assert len(job["prior_sha256"]) == 64 == len(job["volume_sha256"])
-    for key in sweeps.JOB:
-        other = "other" if isinstance(job[key], str) else [1, 2] if key == "slab" else 5
-        assert sweeps.file_name(job) != sweeps.file_name(job | {key: other}), key
+    assert file_of(job).startswith("variational-diverse_head_12mm_R2_seed0-")
+    assert [len(digest) for digest in runner.digests(job).values()] == [64, 64]
+    for key in job:
+        others = {"prior": "fixed_1mm", "volume": "qtim_MRHead", "block": [1, 2], "label": "other", "method": "other"}
+        assert file_of(job) != file_of(job | {key: others.get(key, 5)}), key
+
+
+def test_the_digest_changes_with_the_weights_and_the_volume(tmp_path):
+    """Files by their content, shipped ones by their entry in the registry."""
+    weights, found = tmp_path / "a.safetensors", []
+    for content in ("one", "another", "one"):
+        weights.write_text(content)
+        found.append(runner.make_job(print, {"settings": {"prior": str(weights)}}).file)
+    assert found[0] == found[2] != found[1]
+    assert runner.digests(["diverse", "nothing", {"a": "qtim_MRHead"}]).keys() == {"diverse", "qtim_MRHead"}
+    weights.unlink()
+    with pytest.raises(FileNotFoundError, match="a.safetensors: no such file"):
+        runner.make_job(print, {"prior": str(weights)})
 
 
 CROSS = {"volumes": ["qtim_MRHead"], "voxel_sizes": [4], "accelerations": [8], "seeds": [0],
@@ -131,16 +157,17 @@ VARIATIONAL = {"method": "variational", "priors": ["diverse"]}
     ({"voxel_sizes": [0]}, "voxel_sizes: found"),
     ({"accelerations": ["8"]}, "accelerations: found ['8']"),
     ({"seeds": 3}, "seeds: found 3"),
-    ({"slabs": [[4, 4]]}, "slabs: found"),
+    ({"blocks": [[4, 4]]}, "blocks: found"),
     ({"colour": 1}, "sweep: found the key 'colour', expected one of about, volumes"),
     ({"tuned": "absent.json"}, "absent.json"),
 ])
 def test_bad_settings_are_one_line(tmp_path, change, message, capsys):
     path = tmp_path / "sweep.json"
     path.write_text(json.dumps(CROSS | change))
-    assert main(["compare", "--config", str(path), "--out", str(tmp_path / "a.csv"), "--folder", str(tmp_path)]) == 1
+    arguments = ["--config", str(path), "--out", str(tmp_path / "a.csv"), "--folder", str(tmp_path), "--quiet"]
+    assert main(["compare", *arguments]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("mrilab: ") and error.count("\n") == 1 and message in error
+    assert error.startswith("studies: ") and error.count("\n") == 1 and message in error
     assert [p.name for p in tmp_path.iterdir()] == ["sweep.json"]
 
 
@@ -150,45 +177,45 @@ def test_bad_settings_are_one_line(tmp_path, change, message, capsys):
 def test_unreadable_settings(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=message.replace("[", r"\[")):
-        sweeps.load_sweep(tmp_path / name)
+        sweep.load_sweep(tmp_path / name)
 
 
 def test_toml_and_tuned_settings(tmp_path):
     (tmp_path / "tuned.json").write_text(json.dumps({"best": {"cg_sense": {"settings": {"regularization": 0.02}}}}))
     (tmp_path / "a.toml").write_text('tuned = "tuned.json"\nvolumes = ["qtim_MRHead"]\nvoxel_sizes = [4]\nseeds = [0]\n'
                                      'accelerations = [8]\n[[methods]]\nmethod = "cg_sense"\n')
-    sweep = sweeps.load_sweep(tmp_path / "a.toml")
-    assert sweeps.make_jobs(sweep)[0]["settings"] == {"regularization": 0.02}
-    sweep["methods"].append(sweeps.ENTRY | {"method": "zero_filled"})
+    settings = sweep.load_sweep(tmp_path / "a.toml")
+    assert sweep.make_jobs(settings)[0]["settings"] == {"regularization": 0.02}
+    settings["methods"].append(sweep.ENTRY | {"method": "zero_filled"})
     with pytest.raises(ValueError, match="tuned: found no settings of 'zero_filled', expected it among cg_sense"):
-        sweeps.make_jobs(sweep)
+        sweep.make_jobs(settings)
 
 
 @pytest.mark.parametrize("name", ["small", "default", "full"])
 def test_shipped_settings(name):
     path = Path(__file__).parents[1] / "studies" / "configs" / f"{name}.json"
-    jobs = sweeps.make_jobs(sweeps.load_sweep(path))
+    jobs = sweep.make_jobs(sweep.load_sweep(path))
     assert not any("colin27" in job["volume"] for job in jobs)
     assert {"cg_sense", "variational-diverse"} <= {job["label"] for job in jobs}
 
 
 def test_nothing_is_computed_twice_and_only_what_is_new(head, tmp_path):
     calls = tmp_path / "calls"
-    rows, failed = experiments.run(table(sweep_of(head, calls)), tmp_path / "out", FAKES, progress=False)
+    rows, failed = measure(table(sweep_of(head, calls)), tmp_path / "out")
     assert len(rows) == 4 and not failed and set(ended(calls).values()) == {1} and len(ended(calls)) == 4
     more = table(sweep_of(head, calls, seeds=[0, 1]))
-    rows, _ = experiments.run(more, tmp_path / "out", FAKES, progress=False)
+    rows, _ = measure(more, tmp_path / "out")
     assert len(rows) == 8 and set(ended(calls).values()) == {1} and len(ended(calls)) == 8
-    assert [sweeps.name(row) for row in rows] == [sweeps.name(job) for job in more]
+    assert [sweep.name(row) for row in rows] == [sweep.name(job) for job in more]
     assert all(row["hardware"] and row["date"] and row["network_evaluations"] == 3 for row in rows)
-    experiments.run(table(sweep_of(head, calls, amplitude=2.0)), tmp_path / "out", FAKES, progress=False)
+    measure(table(sweep_of(head, calls, amplitude=2.0)), tmp_path / "out")
     assert len(ended(calls)) == 12
 
 
 def test_one_failing_job(head, tmp_path, capfd):
     calls = tmp_path / "calls"
     jobs = table(sweep_of(head, calls, seeds=[0, 1, 2], fail=[1]))
-    rows, failed = experiments.run(jobs, tmp_path / "out", FAKES)
+    rows, failed = measure(jobs, tmp_path / "out", progress=True)
     assert len(rows) == 8 and {row["seed"] for row in rows} == {0, 2}
     assert set(failed.values()) == {"RuntimeError: no luck today"} and all("seed1" in name for name in failed)
     error = capfd.readouterr().err
@@ -202,13 +229,13 @@ def test_truncated_result(head, tmp_path, damage, capsys):
     """Computed again by a run, in one line; refused by a reader."""
     calls, out = tmp_path / "calls", tmp_path / "out"
     jobs = table(sweep_of(head, calls))
-    before, _ = experiments.run(jobs, out, FAKES, progress=False)
-    path = out / sweeps.file_name(jobs[2])
+    before, _ = measure(jobs, out)
+    path = out / file_of(jobs[2])
     path.write_text(damage(path.read_text()))
     with pytest.raises(ValueError, match=f"{path.name}: found .*, expected"):
-        experiments.load_result(path)
+        runner.load_record(path)
     capsys.readouterr()
-    rows, _ = experiments.run(jobs, out, FAKES, progress=False)
+    rows, _ = measure(jobs, out)
     assert capsys.readouterr().err.count("\n") == 1
     assert [row["psnr"] for row in rows] == [row["psnr"] for row in before]
     assert sorted(ended(calls).values()) == [1, 1, 1, 2]
@@ -217,13 +244,12 @@ def test_truncated_result(head, tmp_path, damage, capsys):
 SCRIPT = """
 import sys
 sys.path.insert(0, {tests!r})
-import test_experiments as t
+import test_studies as t
 from pathlib import Path
-from mrilab import experiments
 calls = Path({calls!r})
 if __name__ == "__main__":
     jobs = t.table(t.sweep_of({head!r}, calls, seeds=range(4), seconds=0.15))
-    experiments.run(jobs, {out!r}, t.FAKES, progress=False)
+    t.measure(jobs, {out!r})
 """
 
 
@@ -237,16 +263,16 @@ def test_killed_half_way_and_resumed(head, tmp_path):
         time.sleep(0.01)
     process.kill()
     process.wait()
-    kept = {p.name: experiments.load_result(p) for p in out.glob("[!.]*.json")}
+    kept = {p.name: runner.load_record(p) for p in out.glob("[!.]*.json")}
     assert 5 <= len(kept) <= 7
     for p in calls.glob("*.started"):               # the one that was cut off may start again
         p.unlink()
     jobs = table(sweep_of(head, calls, seeds=range(4), seconds=0.15))
-    rows, failed = experiments.run(jobs, out, FAKES, progress=False)
+    rows, failed = measure(jobs, out)
     assert len(rows) == 16 and not failed
     assert len(list(calls.glob("*.started"))) == 16 - len(kept)
     for name, record in kept.items():
-        assert experiments.load_result(out / name) == record
+        assert runner.load_record(out / name) == record
     repeated = [count for count in ended(calls).values() if count > 1]
     assert len(repeated) <= 1                       # ended, but killed before its result was written
 
@@ -256,7 +282,7 @@ def test_dask_with_a_worker_killed_half_way(head, tmp_path):
     """A worker of a local cluster dies in the middle of a job: nothing lost, nothing twice."""
     calls = tmp_path / "calls"
     jobs = table(sweep_of(head, calls, seeds=range(4), kill="once"))
-    rows, failed = experiments.run(jobs, tmp_path / "out", FAKES, count=2, scheduler="local", progress=False)
+    rows, failed = measure(jobs, tmp_path / "out", count=2, scheduler="local")
     assert (calls / "killed").exists()
     assert len(rows) == 16 == len(ended(calls)) and not failed and set(ended(calls).values()) == {1}
     assert 17 <= len(list(calls.glob("*.started"))) <= 18           # the killed one, and its neighbour at most
@@ -267,52 +293,55 @@ def test_processes_and_one_that_dies(head, tmp_path):
     """Two processes do what one does, also when one is killed; jobs that always kill theirs do not stop the others."""
     calls = tmp_path / "calls"
     jobs = table(sweep_of(head, calls, seeds=[0, 1], kill="once") | {"accelerations": [2]})
-    rows, failed = experiments.run(jobs, tmp_path / "out", FAKES, count=2, progress=False)
+    rows, failed = measure(jobs, tmp_path / "out", count=2)
     assert (calls / "killed").exists() and len(rows) == 4 and not failed
-    alone, _ = experiments.run(jobs, tmp_path / "alone", FAKES, progress=False)
+    alone, _ = measure(jobs, tmp_path / "alone")
     assert [row["psnr"] for row in rows] == pytest.approx([row["psnr"] for row in alone], abs=1e-6)
     jobs = table(sweep_of(head, calls, seeds=[1, 2], kill="always") | {"accelerations": [2]})
     with pytest.raises(OSError, match="processes: TerminatedWorkerError again and again after 2 of 4 jobs"):
-        experiments.run(jobs, tmp_path / "lethal", FAKES, count=2, progress=False)
-    assert {job["seed"] for job, *_ in experiments.unfinished(jobs, tmp_path / "lethal")} == {1}
+        measure(jobs, tmp_path / "lethal", count=2)
+    left = Runner(tmp_path / "lethal", progress=False).left(
+        [runner.make_job(reconstruction, job, sweep.name) for job in jobs])
+    assert {job.asked["seed"] for job in left.values()} == {1}
 
 
 def test_rows_as_csv(head, tmp_path):
-    sweep = sweep_of(head, tmp_path / "calls") | {"voxel_sizes": [[12, 12, 14]], "slabs": [[-3, 3]]}
-    rows, _ = experiments.run(table(sweep), tmp_path / "out", FAKES, progress=False)
-    experiments.write_rows(tmp_path / "rows.csv", rows)
-    assert experiments.read_rows(tmp_path / "rows.csv") == [row | {"prior": None} for row in rows]
+    settings = sweep_of(head, tmp_path / "calls") | {"voxel_sizes": [[12, 12, 14]], "blocks": [[-3, 3]]}
+    rows, _ = measure(table(settings), tmp_path / "out")
+    results.write_rows(tmp_path / "rows.csv", rows)
+    assert results.read_rows(tmp_path / "rows.csv") == [
+        {key: row[key] for key in results.COLUMNS} | {"prior": None, "commit": row["commit"] or None} for row in rows]
     text = (tmp_path / "rows.csv").read_text()
     (tmp_path / "rows.csv").write_text(text[:-250])
     with pytest.raises(ValueError, match="rows.csv: found a truncated line 3"):
-        experiments.read_rows(tmp_path / "rows.csv")
+        results.read_rows(tmp_path / "rows.csv")
     (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="rows.csv: found the columns"):
-        experiments.read_rows(tmp_path / "rows.csv")
+        results.read_rows(tmp_path / "rows.csv")
 
 
 def test_slices_are_kept(head, tmp_path):
     """The truth's slice comes back to within the rounding; a result without slices is made again if wanted."""
     calls = tmp_path / "calls"
     jobs = table(sweep_of(head, calls))[:1]
-    experiments.run(jobs, tmp_path / "out", FAKES, progress=False)
-    (row,), _ = experiments.run(jobs, tmp_path / "out", FAKES, progress=False, keep_slices=60)
+    measure(jobs, tmp_path / "out")
+    (row,), _ = measure([job | {"keep_slices": 60} for job in jobs], tmp_path / "out")
     assert set(ended(calls).values()) == {2}
     truth = load_volume(head).resample((12, 12, 12)).data.abs()
     for plane, axis in {"axial": 0, "coronal": 1, "sagittal": 2}.items():
-        found = experiments.unpack_slices(row["slices"], plane)["truth"]
+        found = results.unpack_slices(row["slices"], plane)["truth"]
         expected = truth.select(axis, truth.shape[axis] // 2) / truth.max() * 255
         middle = [slice((n - 5) // 2, (n - 5) // 2 + 5) for n in expected.shape]
         assert found.shape == (5, 5) and np.abs(found - expected[*middle].numpy()).max() <= 0.51
 
 
 def test_measured_values_are_those_of_the_method(tmp_path):
-    """One real job against the same by hand, on a slab of the readout."""
+    """One real job against the same by hand, on a block of the readout."""
     from mrilab import classical, metrics, simulate
 
-    sweep = {"volumes": ["qtim_MRHead"], "voxel_sizes": [8], "accelerations": [3], "seeds": [5], "coils": 4,
-             "slabs": [[-4, 90]], "methods": [{"method": "cg_sense", "settings": {"iterations": 7}}]}
-    (row,), _ = experiments.run(table_of(sweep), tmp_path, progress=False)
+    settings = {"volumes": ["qtim_MRHead"], "voxel_sizes": [8], "accelerations": [3], "seeds": [5], "coils": 4,
+             "blocks": [[-4, 90]], "methods": [{"method": "cg_sense", "settings": {"iterations": 7}}]}
+    (row,), _ = measure(table_of(settings), tmp_path, methods.METHODS)
     acquisition, truth = simulate.simulate_acquisition(load_volume("qtim_MRHead").resample((8, 8, 8)), 3, 4, seed=5)
     middle, end = truth.shape[2] // 2, truth.shape[2]
     truth = truth[:, :, middle - 4 :]
@@ -320,9 +349,9 @@ def test_measured_values_are_those_of_the_method(tmp_path):
     assert row["psnr"] == pytest.approx(metrics.psnr(result.image, truth), abs=1e-3)
     assert row["psnr_head"] == pytest.approx(metrics.psnr(result.image, truth, metrics.head_mask(truth)), abs=1e-3)
     assert row["ssim"] == pytest.approx(metrics.ssim(result.image, truth), abs=1e-4)
-    end = math.ceil(len(truth) / 4)                 # the first slab, by hand, with the whole truth's range
+    end = math.ceil(len(truth) / 4)                 # the first part, by hand, with the whole truth's range
     error = (result.image.abs() - truth.abs())[:end].square().mean()
-    assert row["psnr_slabs"][0] == pytest.approx(10 * math.log10(truth.abs().max() ** 2 / error), abs=1e-2)
+    assert row["psnr_parts"][0] == pytest.approx(10 * math.log10(truth.abs().max() ** 2 / error), abs=1e-2)
     assert row["operator_applications"] == result.operator_applications and row["prior_sha256"] is None
 
 
@@ -331,9 +360,9 @@ def rows_of(differences, spread, generator):
     rows = []
     for i, d in enumerate(differences):
         for seed in range(4):
-            for slab in ([-8, 0], [0, 8]):
+            for block in ([-8, 0], [0, 8]):
                 common = generator.normal(30, 3)        # hard or easy data, the same for both
-                cell = {"volume": "head", "voxel_size": 1.0 + i, "acceleration": 8, "seed": seed, "slab": slab,
+                cell = {"volume": "head", "voxel_size": 1.0 + i, "acceleration": 8, "seed": seed, "block": block,
                         "coils": 8, "noise": 0.01}
                 rows += [cell | {"label": "new", "psnr": common + d + generator.normal(0, spread)},
                          cell | {"label": "old", "psnr": common}]
@@ -343,20 +372,20 @@ def rows_of(differences, spread, generator):
 def test_interval_covers_a_known_difference():
     """200 cells of 8 pairs: about nine in ten intervals hold the true difference, however the data vary."""
     truth = [0.5] * 200
-    cells = experiments.summarise(rows_of(truth, 0.2, np.random.default_rng(0)), "new", "old")
+    cells = results.summarise(rows_of(truth, 0.2, np.random.default_rng(0)), "new", "old")
     covered = np.mean([cell["low"] <= 0.5 <= cell["high"] for cell in cells])
     assert 0.84 < covered < 0.97 and {cell["pairs"] for cell in cells} == {8}
     assert abs(np.mean([cell["difference"] for cell in cells]) - 0.5) < 0.02
     assert np.mean([cell["low"] > 0 for cell in cells]) > 0.95
-    again = experiments.summarise(rows_of(truth, 0.2, np.random.default_rng(0)), "new", "old")
+    again = results.summarise(rows_of(truth, 0.2, np.random.default_rng(0)), "new", "old")
     assert again == cells
 
 
-def test_slabs_are_pairs_of_their_own():
+def test_parts_are_pairs_of_their_own():
     rows = rows_of([1.0], 0.0, np.random.default_rng(0))
     for row in rows:
-        row["psnr_slabs"] = [row["psnr"], row["psnr"] + (row["label"] == "new")]
-    (cell,) = experiments.summarise(rows, "new", "old", metric="psnr_slabs")
+        row["psnr_parts"] = [row["psnr"], row["psnr"] + (row["label"] == "new")]
+    (cell,) = results.summarise(rows, "new", "old", metric="psnr_parts")
     assert cell["pairs"] == 16 and cell["difference"] == pytest.approx(1.5)
     assert 1 < cell["low"] < 1.5 < cell["high"] < 2
 
@@ -364,55 +393,193 @@ def test_slabs_are_pairs_of_their_own():
 def test_summary_of_rows_that_have_no_pair():
     rows = rows_of([1.0, 2.0], 0.0, np.random.default_rng(0))
     kept = [row for row in rows if row["voxel_size"] == 1.0 or row["label"] == "new"]
-    assert [cell["voxel_size"] for cell in experiments.summarise(kept, "new", "old")] == [1.0]
-    single = experiments.summarise(kept[:2], "new", "old")[0]
+    assert [cell["voxel_size"] for cell in results.summarise(kept, "new", "old")] == [1.0]
+    single = results.summarise(kept[:2], "new", "old")[0]
     assert single["pairs"] == 1 and np.isnan(single["low"]) and single["difference"] == pytest.approx(1.0)
     with pytest.raises(ValueError, match="label: found 'newer', expected one of new, old"):
-        experiments.summarise(rows, "newer", "old")
+        results.summarise(rows, "newer", "old")
 
 
 def test_tuning_finds_the_best_with_equal_effort(tmp_path, head):
-    sweep = sweeps.check_sweep({
+    settings = sweep.check_sweep({
         "volumes": [head], "voxel_sizes": [12], "accelerations": [2, 3], "seeds": [0], "coils": 2, "methods": [
             {"method": "peaked", "tune": {"weight": [0.01, 10]}, "settings": {"iterations": 20}},
             {"method": "peaked2", "tune": {"weight": [0.03, 3], "iterations": [5, 80]}},
             {"method": "counted", "settings": {"folder": str(tmp_path)}}]}, FAKES)
-    best = tuning.tune(sweep, tmp_path / "out", FAKES, tmp_path / "tuned.json", progress=False)
+    record = tuning.tune(Runner(tmp_path / "out", progress=False), settings, FAKES)
+    best = record["best"]
     assert best["peaked"]["settings"]["weight"] == pytest.approx(0.3, rel=0.2)
     assert best["peaked2"]["settings"]["weight"] == pytest.approx(0.3, rel=0.4)
     assert best["peaked2"]["settings"]["iterations"] in range(14, 29)
-    record = json.loads((tmp_path / "tuned.json").read_text())
     assert [len(record["trials"][label]) for label in ("peaked", "peaked2", "counted")] == [14, 14, 1]
-    assert record["best"] == best and max(t["psnr"] for t in record["trials"]["peaked"]) == best["peaked"]["psnr"]
+    assert max(t["psnr"] for t in record["trials"]["peaked"]) == best["peaked"]["psnr"]
     assert len(list((tmp_path / "out").iterdir())) == 2 * (14 + 14 + 1)
 
 
 def test_no_tuning_on_a_test_volume(tmp_path):
     for volume in ("qtim_MRHead", "qtim_MRBrainTumor2", "mskt_knee_mese"):
         with pytest.raises(ValueError, match=f"volumes: found {volume}, which is for testing"):
-            tuning.tune(sweeps.check_sweep(CROSS | {"volumes": [volume]}), tmp_path)
+            tuning.tune(Runner(tmp_path, progress=False), sweep.check_sweep(CROSS | {"volumes": [volume]}))
 
 
 def test_command_line(head, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runner, "RUNS", tmp_path / "runs")
     Path("a.json").write_text(json.dumps({
         "volumes": [head], "voxel_sizes": [12], "accelerations": [2], "seeds": [0, 1], "coils": 2,
         "methods": [{"method": "zero_filled"}, {"method": "cg_sense", "tune": {"regularization": [0.001, 0.1]}}]}))
-    assert main(["compare", "--config", "a.json"]) == 1
+    assert main(["compare", "--config", "a.json", "--out", "results/a.csv"]) == 1
     assert "results: no such folder; it is where a.csv should go" in capsys.readouterr().err
     for done in (0, 4):
         assert main(["compare", "--config", "a.json", "--out", "a.csv", "--quiet"]) == 0
         told = capsys.readouterr()
         assert told.out == "a.csv\n" and f"4 jobs, {done} done, {4 - done} left" in told.err
         assert "4 done, 0 failed" in told.err
-    rows = experiments.read_rows("a.csv")
+    rows = results.read_rows("a.csv")
     assert [row["label"] for row in rows] == ["zero_filled", "cg_sense"] * 2 and len(os.listdir("runs/a")) == 4
     assert main(["compare", "--config", "a.json", "--tune", "tuned.json", "--quiet"]) == 0
-    assert len(json.loads(Path("tuned.json").read_text())["trials"]["cg_sense"]) == 14
-    monkeypatch.setitem(methods.METHODS, "cg_sense", peaked)
+    record = json.loads(Path("tuned.json").read_text())
+    assert len(record["trials"]["cg_sense"]) == 14 and record["hardware"] and record["volumes_sha256"].keys() == {head}
+    Path("b.json").write_text(json.dumps(json.loads(Path("a.json").read_text()) | {"tuned": "tuned.json"}))
+    assert sweep.load_sweep("b.json")["tuned"] == record["best"]
+    before = Path("a.csv").read_text()
+    monkeypatch.setitem(methods.METHODS, "cg_sense", peaked)        # it wants a weight: every job of it fails
     Path("a.json").write_text(Path("a.json").read_text().replace("regularization", "weight"))
-    assert main(["compare", "--config", "a.json", "--out", "b.csv", "--quiet", "--folder", "b"]) == 1
+    assert main(["compare", "--config", "a.json", "--out", "a.csv", "--quiet", "--folder", "b"]) == 1
     told = capsys.readouterr()
-    assert "2 done, 2 failed" in told.err and "2 of 4 jobs failed; the same command tries them again\n" in told.err
-    assert main(["compare", "x.h5", "--config", "a.json"]) == 1
-    assert "images: found 1, expected" in capsys.readouterr().err
+    assert "2 done, 2 failed" in told.err and "2 of 4 jobs failed; the same command tries them again" in told.err
+    assert "cg_sense_head_12mm_R2_seed0" in told.err.splitlines()[-1] and Path("a.csv").read_text() == before
+    assert main(["compare"]) == 1 and main(["nothing"]) == 1
+    told = capsys.readouterr().err
+    assert "--config: found none, expected a settings file" in told and "found 'nothing', expected one of" in told
+
+
+def half(value, folder="", fail=False):
+    """A job of a small study."""
+    (Path(folder) / f"{value}-{time.time_ns()}").touch()
+    if fail and value == 2:
+        raise RuntimeError("no luck")
+    return {"half": value / 2, "tensor": torch.full((2,), value / 2)}
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """Two studies of which the second needs the result of the first, their folders, and a clean checkout."""
+    for name in ("runs", "results", "calls"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(runner, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(runner, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(sys.modules["studies.__main__"], "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(runner, "commit", lambda: state.commit)
+    first = SimpleNamespace(
+        __doc__="Halves.", RESULTS=["first.json"], NEEDS=[], study=lambda run: {"rows": [
+            {"half": row["half"], "sum": row["tensor"].sum().item(), "file": f"{runner.ROOT}/runs/x"}
+            for row in run.rows(half, [{"value": v} for v in state.values], folder=str(tmp_path / "calls"),
+                                fail=state.fail)]})
+    second = SimpleNamespace(__doc__="Sums.", RESULTS=["second.json"], NEEDS=["first"], study=lambda run: {
+        "sum": sum(row["half"] for row in run.load("first")["rows"])})
+    state = SimpleNamespace(commit="abc", fail=False, values=[1, 2, 3], studies={"second": second, "first": first},
+                            folder=tmp_path)
+    monkeypatch.setattr(runner, "catalogue", lambda: state.studies)
+    return state
+
+
+def test_studies_run_in_their_order_once(small, capsys):
+    assert main(["all", "--quiet"]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"{small.folder}/results/{n}.json" for n in ("first", "second")]
+    first, second = (json.loads((small.folder / f"results/{n}.json").read_text()) for n in ("first", "second"))
+    assert [row["half"] for row in first["rows"]] == [0.5, 1, 1.5] and [r["sum"] for r in first["rows"]] == [1, 2, 3]
+    assert second["sum"] == 3 and first["commit"] == "abc" and first["hardware"] and len(first["date"]) == 10
+    assert first["rows"][0]["file"] == "runs/x"         # no folder of this machine
+    assert main(["first", "--quiet"]) == 0 and len(os.listdir(small.folder / "calls")) == 3
+    next((small.folder / "runs/first").glob("*.npz")).unlink()
+    assert main(["first", "--quiet"]) == 0 and len(os.listdir(small.folder / "calls")) == 4
+    assert "found no arrays beside it" in capsys.readouterr().err
+
+
+def test_a_failed_study_writes_nothing_and_stops_what_needs_it(small, capsys):
+    assert main(["all", "--quiet"]) == 0
+    before = {path: path.read_bytes() for path in (small.folder / "results").iterdir()}
+    small.fail, small.values = True, [2, 5]
+    for path in (small.folder / "runs/first").iterdir():
+        path.unlink()
+    capsys.readouterr()
+    assert main(["all", "--quiet"]) == 1
+    error = capsys.readouterr().err
+    assert "first: 1 of 2 jobs failed" in error and "half(value=2): RuntimeError: no luck" in error
+    assert "second: first failed before" in error
+    assert {path: path.read_bytes() for path in (small.folder / "results").iterdir()} == before
+    small.fail = False                                  # the next call tries what failed, and that only
+    calls = len(os.listdir(small.folder / "calls"))
+    assert main(["first", "--quiet"]) == 0 and len(os.listdir(small.folder / "calls")) == calls + 1
+
+
+def test_a_missing_input_names_the_study_that_makes_it(small, capsys):
+    assert main(["second"]) == 1
+    assert "results/first.json: no such file; python -m studies first makes it" in capsys.readouterr().err
+    small.studies["first"].NEEDS = ["runs/diverse_again.json"]
+    assert main(["first"]) == 1
+    assert "python -m studies.train_priors diverse --again makes it" in capsys.readouterr().err
+    with pytest.raises(FileNotFoundError, match="comparison_slices.json: no such file; python -m studies comparison"):
+        results.load("comparison_slices", small.folder)
+
+
+def test_studies_that_need_each_other_are_an_error(small, capsys):
+    small.studies["first"].NEEDS = ["second"]
+    assert main(["all"]) == 1
+    assert "studies: found a circle, " in capsys.readouterr().err
+
+
+def test_a_checkout_with_changes_ships_nothing(small, tmp_path, capsys):
+    """Neither its results nor, later, those of the jobs that were done in it."""
+    small.commit = "abc-dirty"
+    assert main(["first", "--quiet"]) == 1
+    assert "found changes since commit abc, expected a clean checkout" in capsys.readouterr().err
+    assert not os.listdir(small.folder / "results") and not os.listdir(small.folder / "calls")
+    (tmp_path / "elsewhere").mkdir()
+    assert main(["first", "--quiet", "--out", str(tmp_path / "elsewhere")]) == 0
+    small.commit = "def"
+    assert main(["first", "--quiet"]) == 0 and len(os.listdir(small.folder / "calls")) == 6
+    assert json.loads((small.folder / "results/first.json").read_text())["commit"] == "def"
+    small.commit = "ghi-dirty"
+    assert main(["first", "--quiet", "--allow-dirty"]) == 0
+
+
+def test_a_result_of_other_weights_is_refused(tmp_path):
+    """Both digests are named, wherever the file keeps its own; old files say no commit."""
+    ships = {d.name: d.sha256 for d in list_datasets("prior")}["diverse"]
+    for weights in ({"weights": {"diverse": "0" * 64}}, {"part": {"weights": {"diverse": "0" * 64}}}):
+        (tmp_path / "denoising.json").write_text(json.dumps(weights))
+        with pytest.raises(ValueError, match=f"diverse with SHA-256 {'0' * 64}, .* have {ships}; python -m "):
+            results.load("denoising", tmp_path)
+    row = dict.fromkeys(results.COLUMNS, "") | dict.fromkeys(results.NUMBERS, 1)
+    results.write_rows(tmp_path / "rivals.csv", [row | {"prior": "diverse", "prior_sha256": "1" * 64}])
+    with pytest.raises(ValueError, match="1" * 64):
+        results.load("rivals", tmp_path)
+    (tmp_path / "cost.json").write_text('{"weights": {"mine": "0"}, "rows": []}')
+    assert results.load("cost", tmp_path).commit is None
+    (tmp_path / "cost.json").write_text('{"weights":')
+    with pytest.raises(ValueError, match="found a truncated file"):
+        results.load("cost", tmp_path)
+
+
+def test_shipped_results_are_read_and_belong_to_a_study():
+    studies = runner.catalogue()
+    made = {file for study in studies.values() for file in study.RESULTS}
+    shipped = {path.name for path in results.RESULTS.iterdir()}
+    assert shipped <= made and {Path(name).stem for study in studies.values() for name in study.NEEDS
+                                if "/" not in name} <= {Path(name).stem for name in made}
+    for name in shipped:
+        assert results.load(Path(name).stem)
+        assert results.command(Path(name).stem).split()[-1] in studies, name
+    assert set(runner.in_order(studies, studies)) == set(studies)
+
+
+@pytest.mark.slow
+def test_every_study_starts_and_writes_its_result():
+    """The dry form: one tiny job of each kind, and the files that come of them."""
+    run = subprocess.run([sys.executable, "-m", "studies", "all", "--dry", "--quiet"], capture_output=True, text=True,
+                         cwd=results.ROOT, timeout=600)
+    assert run.returncode == 0, run.stderr
+    told = {line.partition(":")[0] for line in run.stdout.splitlines()}
+    assert told == set(runner.catalogue())

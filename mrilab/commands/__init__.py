@@ -1,0 +1,13 @@
+"""What the commands of ``python -m mrilab`` do; ``mrilab.__main__`` has their options.
+
+:mod:`.looking` says what is in a file and how good an image is, :mod:`.making` makes scans, volumes and priors,
+:mod:`.reconstruction` makes images.
+"""
+
+from .looking import check, compare, human, info, requirements
+from .making import convert, fetch, simulate, train
+from .reconstruction import reconstruct
+from .saying import Told, tell, words
+
+__all__ = ["Told", "check", "compare", "convert", "fetch", "human", "info", "reconstruct", "requirements", "simulate",
+           "tell", "train", "words"]

@@ -1,0 +1,285 @@
+"""Results as files: which study makes them, with which weights they were made, and how they are read."""
+
+import base64
+import csv
+import json
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from mrilab.checks import PLANES
+from mrilab.datasets import list_datasets
+from mrilab.writing import atomic_path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "data" / "results"
+ASKED = ("label", "method", "representation", "prior", "volume", "voxel_size", "acceleration", "block", "seed", "coils",
+         "noise", "settings")
+MEASURED = ("psnr", "psnr_head", "psnr_parts", "ssim", "seconds", "network_evaluations", "operator_applications",
+            "misfit")
+COLUMNS = (*ASKED, "prior_sha256", "volume_sha256", *MEASURED, "hardware", "commit", "date")       # of a table
+NUMBERS = ("voxel_size", "acceleration", "block", "seed", "coils", "noise", "settings", *MEASURED)      # JSON in a CSV
+
+
+class Result(dict):
+    """What a file holds. Of an old file that does not say it, hardware, commit and date are None."""
+
+    hardware = property(lambda self: self.get("hardware"))
+    commit = property(lambda self: self.get("commit"))
+    date = property(lambda self: self.get("date"))
+
+
+def load(name, folder=RESULTS):
+    """The result of a study, if it was made with the weights that ship.
+
+    Parameters
+    ----------
+    name : str
+        Of a file in ``data/results``, without its ending: ``"denoising"``, ``"comparison_settings"``.
+    folder : str or Path, optional
+
+    Returns
+    -------
+    Result
+        The content of the JSON file; of a table, its ``rows``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there; the message says which study makes it.
+    ValueError
+        Not a result; made with other weights than those that ship.
+
+    Examples
+    --------
+    >>> denoising = load("denoising")
+    >>> denoising.hardware, denoising["rows"][0]["method"]
+    ('AMD EPYC, 1 threads', 'fixed_1mm')
+    >>> load("cost", folder="data")
+    Traceback (most recent call last):
+    FileNotFoundError: data/cost.json: no such file; python -m studies cost makes it
+    """
+    path, table = (Path(folder) / f"{name}{suffix}" for suffix in (".json", ".csv"))
+    if table.is_file():
+        rows = read_rows(table)
+        result = Result(rows=rows, weights=weights_in(rows), **{
+            key: ", ".join(sorted({row[key] or "" for row in rows})) for key in ("hardware", "commit", "date")})
+        path = table
+    else:
+        if not path.is_file():
+            raise FileNotFoundError(f"{shown(path)}: no such file; {command(name)} makes it")
+        try:
+            result = Result(json.loads(path.read_text()))
+        except (TypeError, ValueError):
+            raise ValueError(f"{shown(path)}: found a truncated file, expected the JSON of a result") from None
+    shipped = {d.name: d.sha256 for d in list_datasets("prior")}
+    for prior, found in weights_in(result):
+        if found != shipped.get(prior, found):
+            raise ValueError(f"{shown(path)}: made with weights of {prior} with SHA-256 {found}, but those that ship "
+                             f"have {shipped[prior]}; {command(name)} makes it anew")
+    return result
+
+
+def shown(path):
+    """A path as messages and files name it: from the repository's root."""
+    return str(path).removeprefix(f"{ROOT}/")
+
+
+def command(name):
+    """The command that makes a result: by the study whose name it begins with; a file in ``runs/`` comes of a training.
+
+    Examples
+    --------
+    >>> command("comparison_slices"), command("runs/diverse_again.json")
+    ('python -m studies comparison', 'python -m studies.train_priors diverse --again')
+    """
+    if "/" in str(name):
+        stem = shown(name).split("/")[1].partition(".")[0]
+        return f"python -m studies.train_priors {stem.replace('_again', ' --again')}"
+    while "_" in name and not Path(__file__).with_name(f"{name}.py").exists():
+        name = name.rpartition("_")[0]
+    return f"python -m studies {name}"
+
+
+def weights_in(content):
+    """Pairs of a prior and the SHA-256 of its weights, wherever a result or the rows of a table say them."""
+    if isinstance(content, list | tuple):
+        return {pair for part in content if isinstance(part, dict) for pair in weights_in(part)}
+    own = content.get("weights")
+    found = set(own.items() if isinstance(own, dict) else ())
+    if content.get("prior_sha256"):
+        found.add((Path(content["prior"]).stem, content["prior_sha256"]))
+    return found.union(*(weights_in(part) for key, part in content.items()
+                         if isinstance(part, dict | list) and key != "weights"))
+
+
+def write_rows(path, rows):
+    """A table as CSV; what is in no column stays behind.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> row = dict.fromkeys(COLUMNS, 1) | {"label": "cg_sense", "prior": None, "settings": {"iterations": 4}}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_rows(f"{folder}/table.csv", [row])
+    ...     print(Path(f"{folder}/table.csv").read_text())
+    label,method,representation,prior,...
+    cg_sense,1,1,,...,"{""iterations"": 4}",...
+    """
+    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
+        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        for row in rows:
+            table.writerow({key: json.dumps(row[key]) if key in NUMBERS else row[key] for key in COLUMNS})
+
+
+def read_rows(path):
+    """The rows that :func:`write_rows` wrote, as dictionaries with numbers for numbers.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        No such file; columns or values that are not those of a result.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> row = dict.fromkeys(COLUMNS, "") | dict.fromkeys(NUMBERS, 0.5) | {"voxel_size": [1, 1, 3]}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_rows(f"{folder}/table.csv", [row])
+    ...     found, = read_rows(f"{folder}/table.csv")
+    >>> found["voxel_size"], found["psnr"], found["prior"]
+    ([1, 1, 3], 0.5, None)
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    with open(path, newline="") as file:
+        table = csv.DictReader(file)
+        if tuple(table.fieldnames or ()) != COLUMNS:
+            raise ValueError(f"{path}: found the columns {table.fieldnames}, expected {list(COLUMNS)}")
+        try:
+            return [{key: json.loads(value) if key in NUMBERS else value or None for key, value in row.items()}
+                    for row in table]
+        except (TypeError, ValueError):
+            raise ValueError(f"{path}: found a truncated line {table.line_num}, expected {len(COLUMNS)} values") \
+                from None
+
+
+def summarise(rows, a, b, metric="psnr", confidence=0.95, resamples=4000, seed=0):
+    """Mean difference ``a - b`` between two methods in each cell, with a bootstrap interval.
+
+    Both methods saw the same data for each seed and block, so the differences are paired; pairs are drawn with
+    replacement (percentile bootstrap). With few pairs the interval is too narrow: of normal differences, three pairs
+    at 95 % cover the mean in about 73 % of the cases, six in 85 %, twelve in 92 %.
+
+    Parameters
+    ----------
+    rows : list of dict
+        From :func:`read_rows`.
+    a, b : str
+        Labels.
+    metric : str
+        One of ``MEASURED``; with ``psnr_parts`` each job brings a difference for each of its parts.
+    confidence : float
+    resamples, seed : int
+
+    Returns
+    -------
+    list of dict
+        ``volume``, ``voxel_size``, ``acceleration``, ``difference``, ``low``, ``high``, ``pairs`` for each cell
+        that has pairs. With one pair, ``low`` and ``high`` are NaN.
+
+    Raises
+    ------
+    ValueError
+        For a label that no row has.
+
+    Examples
+    --------
+    >>> cell = {"volume": "head", "voxel_size": 1.0, "acceleration": 8, "block": None, "coils": 8, "noise": 0.01}
+    >>> rows = [cell | {"label": m, "seed": s, "psnr": 30 + s + d} for m, d in (("new", 1), ("old", 0)) for s in (0, 1)]
+    >>> [(c["difference"], c["low"], c["high"], c["pairs"]) for c in summarise(rows, "new", "old")]
+    [(1.0, 1.0, 1.0, 2)]
+    """
+    labels = {row["label"] for row in rows}
+    for label in (a, b):
+        if label not in labels:
+            raise ValueError(f"label: found {label!r}, expected one of {', '.join(sorted(labels))}")
+    cells = {}
+    for row in rows:
+        if row["label"] in (a, b):
+            cell = tuple(json.dumps(row[key]) for key in ("volume", "voxel_size", "acceleration"))
+            pair = tuple(json.dumps(row[key]) for key in ("seed", "block", "coils", "noise"))
+            cells.setdefault(cell, {}).setdefault(pair, {})[row["label"]] = row[metric]
+    found, generator = [], np.random.default_rng(seed)
+    for cell, pairs in cells.items():
+        differences = np.array([np.subtract(pair[a], pair[b]) for pair in pairs.values() if len(pair) == 2]).ravel()
+        if not len(differences):
+            continue
+        low = high = math.nan
+        if len(differences) > 1:
+            means = generator.choice(differences, (resamples, len(differences))).mean(axis=1)
+            low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist()
+        found.append(dict(zip(("volume", "voxel_size", "acceleration"), map(json.loads, cell)))
+                     | {"difference": float(differences.mean()), "low": low, "high": high, "pairs": len(differences)})
+    return found
+
+
+def pack_slices(image, truth, voxel_size, side):
+    """The middles of the middle slices as uint8 (255 is the truth's peak), zlib and base64: text for a JSON file.
+
+    Parameters
+    ----------
+    image, truth : Tensor
+        ``(z, y, x)``.
+    voxel_size : tuple of float
+        ``(dz, dy, dx)`` in mm.
+    side : float
+        Of the part that is kept, in mm, at most.
+
+    Returns
+    -------
+    dict
+        Plane to ``{"shape": (height, width), "image": text, "truth": text}``; :func:`unpack_slices` reads it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> truth = torch.arange(60.0).reshape(3, 4, 5)
+    >>> unpack_slices(pack_slices(truth, truth, (1, 1, 1), side=2), "axial")["image"].tolist()
+    [[112, 117], [134, 138]]
+    """
+    packed, peak = {}, truth.abs().max()
+    for plane, axis in PLANES.items():
+        packed[plane] = found = {}
+        sides = [max(1, round(side / d)) for a, d in enumerate(voxel_size) if a != axis]
+        for key, volume in (("image", image), ("truth", truth)):
+            middle = volume.abs().select(axis, volume.shape[axis] // 2) / peak * 255
+            for a, (n, kept) in enumerate(zip(middle.shape, sides)):
+                middle = middle.narrow(a, max(0, (n - kept) // 2), min(n, kept))
+            pixels = middle.round().clamp(0, 255).numpy().astype(np.uint8)
+            found |= {"shape": pixels.shape, key: base64.b64encode(zlib.compress(pixels.tobytes())).decode()}
+    return packed
+
+
+def unpack_slices(packed, plane):
+    """One plane of :func:`pack_slices`: uint8 arrays ``(height, width)`` by the names ``image`` and ``truth``.
+
+    ``row | unpack_slices(row["slices"], plane)`` is a row for :class:`~mrilab.widgets.ComparisonDashboard`. Where the
+    readout was cut, the slices across it, ``"sagittal"``, are whole.
+
+    Examples
+    --------
+    >>> import torch
+    >>> truth = torch.linspace(0, 1, 8).reshape(2, 2, 2)
+    >>> unpack_slices(pack_slices(truth / 2, truth, (1, 1, 1), side=2), "sagittal")
+    {'image': array([[ 18,  55],
+           [ 91, 128]], dtype=uint8), 'truth': array([[ 36, 109],
+           [182, 255]], dtype=uint8)}
+    """
+    found = packed[plane]
+    return {key: np.frombuffer(zlib.decompress(base64.b64decode(found[key])), np.uint8).reshape(found["shape"])
+            for key in ("image", "truth")}

@@ -1,0 +1,166 @@
+"""What most jobs begin with: the simulated scan of a block of the readout with its truth, and its reconstruction."""
+
+import functools
+import time
+
+import torch
+
+from mrilab import metrics
+from mrilab.masks import equispaced_mask, random_mask
+from mrilab.methods import METHODS, reconstruct
+from mrilab.priors import load_prior
+from mrilab.simulate import simulate_acquisition
+from mrilab.volumes import Acquisition, load_volume
+
+from .results import pack_slices
+
+HEAD, SLAB, TUMOUR, KNEE = "qtim_MRHead", "colin27_ch2_slab", "qtim_MRBrainTumor2", "mskt_knee_mese"
+MASKS = {"random": random_mask, "regular": lambda shape, acceleration, **_: equispaced_mask(shape, acceleration)}
+
+
+def simulated(volume, voxel_size, acceleration=8, block=None, seed=0, coils=8, noise=0.01):
+    """Acquisition and truth of a block of the readout.
+
+    Parameters
+    ----------
+    volume : str
+        A shipped volume or a file.
+    voxel_size : float or sequence of float
+        In mm; one number for all axes.
+    acceleration : float
+    block : sequence of int or None
+        ``(first, last)`` along x, in voxels from the middle; what lies outside the volume is cut off.
+    seed, coils : int
+    noise : float
+        Standard deviation of the noise, for images whose 99th percentile is 1.
+
+    Returns
+    -------
+    Acquisition, Tensor
+        The truth is complex64 ``(z, y, x)``.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> from mrilab.volumes import Volume, save_volume
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_volume(f"{folder}/a.h5", Volume(torch.ones(16, 16, 16), (4, 4, 4)))
+    ...     acquisition, truth = simulated(f"{folder}/a.h5", 8, 2, (-2, 2), seed=0, coils=3, noise=0.01)
+    >>> acquisition.kspace.shape, truth.shape
+    (torch.Size([3, 8, 8, 4]), torch.Size([8, 8, 4]))
+    """
+    size = (voxel_size,) * 3 if isinstance(voxel_size, int | float) else tuple(voxel_size)
+    return _simulated(volume, size, acceleration, block and tuple(block), seed, coils, noise)
+
+
+@functools.lru_cache(maxsize=1)     # the jobs of all methods on the same data follow each other
+def _simulated(volume, voxel_size, acceleration, block, seed, coils, noise):
+    return acquired(load_volume(volume).resample(voxel_size), acceleration, block, seed, coils, noise)
+
+
+def acquired(volume, acceleration, block, seed=0, coils=8, noise=0.01, mask="poisson"):
+    """As :func:`simulated`, of a volume at its own voxel size, and with another ``mask``: ``random`` or ``regular``.
+
+    Examples
+    --------
+    >>> from mrilab.simulate import head_phantom
+    >>> acquired(head_phantom((8, 8, 8)), 3, (-1, 1), mask="regular")[0].acceleration
+    3.0
+    """
+    acquisition, truth = simulate_acquisition(volume, 1 if mask in MASKS else acceleration, coils, noise, seed)
+    if mask in MASKS:
+        lines = MASKS[mask](truth.shape, acceleration, seed=seed)
+        acquisition = Acquisition(acquisition.kspace * lines[..., None], acquisition.maps, lines,
+                                  acquisition.voxel_size, noise)
+    if block is not None:
+        count = truth.shape[2]
+        start, stop = (min(max(count // 2 + end, 0), count) for end in block)
+        acquisition, truth = acquisition.readout_block(start, stop), truth[:, :, start:stop]
+    return acquisition, truth
+
+
+def prior_of(name, interpolation=None, device="cpu"):
+    """A prior; one in function space with this interpolation of its kernels."""
+    prior = load_prior(name, device)
+    if interpolation:
+        prior.interpolation = interpolation
+    return prior
+
+
+def solve(acquisition, method, prior=None, settings=None, seed=0, representation="voxel", interpolation=None,
+          device="cpu", methods=METHODS):
+    """A reconstruction by names, its image on the CPU, and the seconds of the processor.
+
+    ``interpolation`` is that of the kernels of a prior in function space.
+
+    Examples
+    --------
+    >>> from mrilab.simulate import head_phantom
+    >>> result, seconds = solve(acquired(head_phantom((12, 12, 12)), 2, (-2, 2))[0], "cg_sense", settings={})
+    >>> result.image.shape
+    torch.Size([14, 18, 4])
+    """
+    prior = prior and prior_of(prior, interpolation, device)
+    begin = time.process_time()
+    result = reconstruct(method, acquisition.to(device), prior, seed, representation, methods=methods,
+                         **settings or {})
+    result.image = result.image.cpu()
+    return result, time.process_time() - begin
+
+
+def reconstruction(volume, voxel_size, method, settings, acceleration=8, block=None, seed=0, coils=8, noise=0.01,
+                   prior=None, representation="voxel", interpolation=None, keep_slices=0, label="",  # noqa: ARG001
+                   device="cpu", methods=METHODS):
+    """The job of most studies: a simulated scan, one method, and what is to be known of its image.
+
+    Parameters
+    ----------
+    volume, voxel_size, acceleration, block, seed, coils, noise
+        See :func:`simulated`.
+    method, settings, prior, representation, interpolation, methods
+        See :func:`solve`.
+    keep_slices : float
+        Also keep the middles of the middle slices, at most this many mm a side.
+    label : str
+        For the reader.
+    device : str
+
+    Returns
+    -------
+    dict
+        ``psnr``, ``psnr_head``, ``ssim``; ``psnr_parts``, which the intervals need; ``misfit``; seconds on the wall and
+        of the processor; evaluations of the network, applications of the operator; ``slices``
+        (:func:`studies.results.pack_slices`) if wanted.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from mrilab.volumes import Volume, save_volume
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_volume(f"{folder}/a.h5", Volume(torch.ones(16, 16, 16), (8, 8, 8)))
+    ...     result = reconstruction(f"{folder}/a.h5", 8, "cg_sense", {"iterations": 4}, acceleration=2, coils=3)
+    >>> result["operator_applications"], len(result["psnr_parts"]), result["psnr"] > 20
+    (4, 4, True)
+    """
+    acquisition, truth = simulated(volume, voxel_size, acceleration, block, seed, coils, noise)
+    result, cpu_seconds = solve(acquisition, method, prior, settings, seed, representation, interpolation, device,
+                                methods)
+    image = result.image
+    return {"psnr": metrics.psnr(image, truth), "psnr_head": metrics.psnr(image, truth, metrics.head_mask(truth)),
+            "psnr_parts": psnr_parts(image, truth), "ssim": metrics.ssim(image, truth), "misfit": result.misfit,
+            "seconds": round(result.seconds, 2), "cpu_seconds": round(cpu_seconds, 2), "matrix": list(truth.shape),
+            "network_evaluations": result.network_evaluations, "operator_applications": result.operator_applications,
+            **({"slices": pack_slices(image, truth, result.voxel_size, keep_slices)} if keep_slices else {})}
+
+
+def psnr_parts(image, truth, count=4):
+    """PSNR in parts of equal height along z, all with the range of the whole truth.
+
+    Examples
+    --------
+    >>> truth, error = torch.ones(8, 5, 5), torch.tensor([0.1, 0.1, 0.01, 0.01])
+    >>> [round(v) for v in psnr_parts(truth + error.repeat_interleave(2)[:, None, None], truth)]
+    [20, 20, 40, 40]
+    """
+    part = torch.arange(len(truth)) * count // len(truth)
+    return [metrics.psnr(image, truth, (part == i)[:, None, None].expand(truth.shape)) for i in part.unique()]
