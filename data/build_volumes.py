@@ -18,11 +18,11 @@ import h5py
 import nibabel
 import numpy as np
 
+from mrilab.references import fade
 from mrilab.writing import atomic_path
 
 HERE = Path(__file__).parent
 REGISTRY = HERE.parent / "mrilab" / "registry.json"
-TAPER = 6.0      # mm
 
 QTIM = "Apache-2.0", "PyPI sdist qtim_tools 0.1.12, test_data_features/"
 # name: (source file, box in right-anterior-superior axes, split, person, licence, source, what)
@@ -32,12 +32,14 @@ COLIN = ("colin27_ch2/ch2.nii.gz", "BSD-3-Clause",
 VOLUMES = {
     "pycortex_S1": ("pycortex_S1/raw.nii.gz", np.s_[122:214, 18:234, 46:214], "train", "S1", "BSD-2-Clause",
                     "PyPI sdist pycortex 1.4.0, filestore/db/S1/anatomicals/raw.nii.gz", HEAD),
-    "colin27_ch2": (COLIN[0], np.s_[100:178, 1:217, 0:180], "train", "colin27", *COLIN[1:],
+    "colin27_ch2": (COLIN[0], np.s_[100:178, 1:217, 0:180], "validation", "colin27", *COLIN[1:],
                     HEAD + "; the top, one person averaged over 27 scans"),
     "colin27_ch2_slab": (COLIN[0], np.s_[54:98, 1:217, 0:180], "validation", "colin27", *COLIN[1:],
                          HEAD + "; a slab that no training slice touches, for tuning"),
     "pyhrf_realdata": ("pyhrf_realdata/real_data_vol_4_regions_anatomy.nii.gz", np.s_[36:136, 0:189, 0:157],
                        "train", "pyhrf", "CeCILL-2", "PyPI sdist pyhrf 0.5.0.post1, python/pyhrf/datafiles/", HEAD),
+    "ds000031_sub01": ("ds000031_sub01/ds000031_sub-01_ses-006_run-001_T1w.nii.gz", np.s_[160:254, 0:236, 0:186],
+                       "train", "ds000031", "MIT", "PyPI sdist pydeface 2.1.0, tests/data/", HEAD),
     "qtim_MRHead": ("qtim_MRHead/MRHead.nii.gz", np.s_[136:232, 8:248, 5:125], "test", "MRHead", QTIM[0],
                     QTIM[1] + "MRHead.nii.gz", HEAD),
     "qtim_MRBrainTumor2": ("qtim_MRBrainTumor2/MRBrainTumor2.nii.gz", np.s_[52:130, 12:242, 30:210],
@@ -46,16 +48,6 @@ VOLUMES = {
     "mskt_knee_mese": ("mskt_knee_mese/knee_mese_8echo.nii.gz", np.s_[0:24, 0:256, 0:256], "shifted test", "knee",
                        "MIT", "PyPI sdist mskt 0.1.22 (pixels only)", "knee, 2D spin echo, first of 8 echoes"),
 }
-
-
-def fade(shape, voxel_size):
-    """A window over the box that rises from 0 to 1 over the outermost TAPER mm of each axis."""
-    window = np.ones(shape, np.float32)
-    for axis, (n, d) in enumerate(zip(shape, voxel_size)):
-        edge = np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) * d
-        rise = 0.5 - 0.5 * np.cos(np.pi * np.clip(edge / TAPER, 0, 1))
-        window *= rise.reshape([-1 if a == axis else 1 for a in range(3)]).astype(np.float32)
-    return window
 
 
 def build(name, sources):
@@ -88,8 +80,8 @@ if __name__ == "__main__":
     (HERE / "licences").mkdir(exist_ok=True)
     for name, (file, *_) in VOLUMES.items():
         registry[name] = build(name, sources)
-        for licence in (sources / file).parent.glob("*__*"):
-            shutil.copyfile(licence, HERE / "licences" / f"{licence.name.split('__')[0]}.txt")
+        for licence in [*(sources / file).parent.glob("*__*"), *(sources / file).parent.glob("LICENSE.txt")]:
+            shutil.copyfile(licence, HERE / "licences" / f"{Path(file).parent}.txt")
         print(name, registry[name]["shape"], registry[name]["bytes"])
     with atomic_path(REGISTRY) as temporary:
         temporary.write_text(json.dumps(registry, indent=1) + "\n")

@@ -215,7 +215,7 @@ def _maps_of(kspace: torch.Tensor, mask: torch.Tensor, calibration: int | None, 
         return maps.nan_to_num(0, 0, 0), f"ESPIRiT from a block of {side}"      # NaN where a coil sees exactly nothing
     low = kspace
     for axis, n in zip((-3, -2, -1), kspace.shape[1:]):
-        window = torch.exp(-0.5 * ((torch.arange(n) - n // 2) / 4.0) ** 2)
+        window = torch.exp(-0.5 * ((torch.arange(n, device=low.device) - n // 2) / 4.0) ** 2)
         low = low * window.reshape([-1 if a == axis else 1 for a in (-4, -3, -2, -1)])
     images = ifft3c(low)
     norm = torch.linalg.vector_norm(images, dim=0)

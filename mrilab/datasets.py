@@ -1,10 +1,11 @@
-"""The data: volumes and priors that mrilab ships, and public scans that it can download.
+"""The data: volumes and priors that mrilab ships, heads by reference, and public scans that it can download.
 
 Each file is checked by SHA-256 at every use. The registry of what ships lies in ``registry.json``, written by
 ``data/build_volumes.py`` and ``studies/train_priors.py``; files are looked for in the checkout's ``data/``, and an
 installed package without a checkout downloads them from ``MRILAB_DATA_URL``, the address of a release's ``data/``
-folder. The sets of others are in ``external.json``. Their sums are not published; the sum of the first download is
-recorded beside the file, and holds from then on.
+folder. Heads by reference (``references.json``) are public and may be used, but do not ship: they are taken from the
+folder ``MRILAB_MIRROR``, or downloaded. The sets of others are in ``external.json``. Their sums are not published; the
+sum of the first download is recorded beside the file, and holds from then on.
 """
 
 import functools
@@ -50,16 +51,24 @@ class Dataset:
     hosts: tuple[str, ...] = () # external: where those may lead on to
     page: str = ""
     access: str = ""
+    axes: str = ""              # by reference: which way the array runs, where the header does not say (references.py)
+    box: tuple = ()             # by reference: what is used of it, (z, y, x)
+    gap: int = 0                # by reference: where a sagittal slice is missing
 
 
 @functools.cache
 def _registry() -> dict[str, Dataset]:
-    entries = json.loads((_HERE / "registry.json").read_text()) | json.loads((_HERE / "external.json").read_text())
+    entries: dict[str, dict] = {}
+    for file in ("registry.json", "references.json", "external.json"):
+        entries |= json.loads((_HERE / file).read_text())
     return {name: Dataset(name=name, **entry) for name, entry in entries.items()}
 
 
 def list_datasets(kind: str | None = None) -> list[Dataset]:
-    """All data sets, or those of one ``kind``: shipped (``"volume"``, ``"prior"``) or ``"external"``.
+    """All data sets, or those of one ``kind``.
+
+    Shipped: ``"volume"``, ``"prior"``. Public, not shipped: ``"reference"``, heads that
+    :func:`~mrilab.volumes.load_volume` knows; ``"labels"``, label maps of heads; ``"external"``, scans of others.
 
     Returns
     -------
@@ -72,6 +81,32 @@ def list_datasets(kind: str | None = None) -> list[Dataset]:
     ['qtim_MRHead']
     """
     return [d for d in _registry().values() if kind in (None, d.kind)]
+
+
+def entry_of(name: str | Path) -> Dataset | None:
+    """The entry of a name, or None.
+
+    Examples
+    --------
+    >>> entry_of("allineate_arc2017").split, entry_of("head.h5")
+    ('test', None)
+    """
+    return _registry().get(str(name))
+
+
+def at_hand(name: str) -> bool:
+    """Whether a data set's file is here, so that :func:`fetch` needs no network.
+
+    Examples
+    --------
+    >>> at_hand("qtim_MRHead"), at_hand("nobody")
+    (True, False)
+    """
+    entry, mirror = entry_of(name), os.environ.get("MRILAB_MIRROR")
+    if entry is None:
+        return False
+    folders = [_HERE.parent / "data", cache(), *([Path(mirror)] if mirror else [])]
+    return any((folder / entry.file).is_file() for folder in folders)
 
 
 def locate(name_or_path: str | Path, kind: str) -> Path:
@@ -87,7 +122,7 @@ def locate(name_or_path: str | Path, kind: str) -> Path:
     >>> locate("qtim_MRHead", "volume").name
     'qtim_MRHead.h5'
     """
-    names = [d.name for d in list_datasets(kind)]
+    names = [d.name for d in list_datasets(kind)] + [d.name for d in list_datasets() if d.box and kind == "volume"]
     if str(name_or_path) in names:
         return fetch(str(name_or_path))
     path = Path(name_or_path).expanduser()
@@ -124,7 +159,8 @@ def fetch(name: str) -> Path:
     ValueError
         For an unknown name, or a file whose SHA-256 is not the registered or recorded one (both are named).
     FileNotFoundError
-        If a shipped file is not there and ``MRILAB_DATA_URL`` is not set.
+        If a shipped file is not there and ``MRILAB_DATA_URL`` is not set; if a head by reference is in no public file
+        and not in ``MRILAB_MIRROR``.
     OSError
         If no address delivers the file; what arrived stays for the next call (:mod:`mrilab.downloads`).
 
@@ -138,6 +174,8 @@ def fetch(name: str) -> Path:
     entry = _registry()[name]
     if entry.kind == "external":
         return _fetch_external(entry)
+    if entry.kind in ("reference", "labels"):
+        return _fetch_reference(entry)
     if entry.card_sha256:
         _obtain(Path(entry.file).with_suffix(".json").as_posix(), entry.card_sha256)
     return _obtain(entry.file, entry.sha256, entry.bytes)
@@ -154,6 +192,19 @@ def _obtain(file: str, expected: str, size: int = 0) -> Path:
         raise FileNotFoundError(f"{path}: no such file; work in a checkout of the book, or set "
                                 "MRILAB_DATA_URL to the data/ folder of a release")
     return download([f"{address.rstrip('/')}/{file}"], cache() / path.parent.name / path.name, expected, size)
+
+
+def _fetch_reference(entry: Dataset) -> Path:
+    """A head by reference, from the folder ``MRILAB_MIRROR`` or else from its public address."""
+    mirror = os.environ.get("MRILAB_MIRROR")
+    path = Path(mirror or "") / entry.file
+    if mirror and path.is_file():
+        _verify(path, entry.sha256, "restore the file")
+        return path
+    if not entry.urls:
+        raise FileNotFoundError(f"{entry.name}: found no {entry.file} in MRILAB_MIRROR ({mirror or 'not set'}); "
+                                f"expected it there: {entry.access} ({entry.page})")
+    return _fetch_external(entry)
 
 
 def _verify(path: Path, expected: str, advice: str) -> None:

@@ -45,6 +45,7 @@ class Network(BaseModel):
     widths: Annotated[tuple[Annotated[int, Field(strict=True, ge=1, le=1024)], ...], Field(min_length=1, max_length=8)]
     conditioned: StrictBool
     sigma_data: Positive = 0.3
+    light: StrictBool = False           # see UNet
 
     @model_validator(mode="after")
     def _agree(self) -> "Network":
@@ -136,7 +137,7 @@ def read_card(name_or_path: str | Path) -> Card:
 
 
 def new_prior(network: str, voxel_sizes: tuple[float, float], widths: tuple[int, ...], conditioned: bool = False,
-              sigma_data: float = 0.3) -> Prior:
+              sigma_data: float = 0.3, light: bool = False) -> Prior:
     """An untrained prior: ``"unet"``, ``"unet3d"`` for volumes, or ``"operator"`` for one in function space.
 
     Examples
@@ -147,7 +148,8 @@ def new_prior(network: str, voxel_sizes: tuple[float, float], widths: tuple[int,
     if network == "operator":
         return OperatorPrior(widths, voxel_sizes, sigma_data)
     dims = {"unet": 2, "unet3d": 3}[network]
-    return Prior(UNet(widths, 1 + dims if conditioned else 1, dims=dims), voxel_sizes, sigma_data, conditioned, dims)
+    net = UNet(widths, 1 + dims if conditioned else 1, dims=dims, light=light)
+    return Prior(net, voxel_sizes, sigma_data, conditioned, dims)
 
 
 def load_prior(name_or_path: str | Path, device: str | torch.device = "cpu") -> Prior:
@@ -183,7 +185,8 @@ def load_prior(name_or_path: str | Path, device: str | torch.device = "cpu") -> 
     found = sha256(path)
     if found != card.sha256:
         raise ValueError(f"{path}: found SHA-256 {found}, but its card says {card.sha256}")
-    prior = new_prior(card.network, card.voxel_sizes, card.widths, card.conditioned, card.sigma_data)
+    prior = new_prior(card.network, card.voxel_sizes, card.widths, card.conditioned, card.sigma_data,
+                      card.light)
     try:
         weights = {name: values.float() for name, values in load_file(path).items()}
         prior.net.load_state_dict(weights)

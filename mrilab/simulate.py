@@ -79,7 +79,8 @@ def simulate_acquisition(volume: Volume, acceleration: float, coils: int = 8, no
     return Acquisition(kspace, maps, mask, volume.voxel_size, noise, place), truth
 
 
-def smooth_phase(shape: Sequence[int], generator: torch.Generator | None = None) -> torch.Tensor:
+def smooth_phase(shape: Sequence[int], generator: torch.Generator | None = None, device: str | torch.device = "cpu"
+                 ) -> torch.Tensor:
     """Random cosines of up to 1.5 periods across the field of view, about 1 radian rms in all.
 
     Parameters
@@ -87,6 +88,9 @@ def smooth_phase(shape: Sequence[int], generator: torch.Generator | None = None)
     shape : tuple of int
         ``(z, y, x)``.
     generator : torch.Generator, optional
+        Of the processor.
+    device : str or torch.device
+        Of the result.
 
     Returns
     -------
@@ -105,7 +109,7 @@ def smooth_phase(shape: Sequence[int], generator: torch.Generator | None = None)
     for n in shape:
         position = (torch.arange(n) - n // 2) / n + 0.5
         basis = 2**0.5 * torch.cos(math.pi * order[:, None] * position)
-        weight = torch.tensordot(weight, basis, ([0], [0]))
+        weight = torch.tensordot(weight.to(device), basis.to(device), ([0], [0]))
     return weight
 
 

@@ -11,10 +11,10 @@ import itertools
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from reprlib import repr as shortened
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from pydantic import Field
@@ -27,6 +27,8 @@ from .augmentation import VoxelSizes, batches, ends_of, header, magnitude
 from .checks import in_plane
 from .datasets import locate, sha256
 from .diffusion import Prior, denoising_loss, to_channels
+from .graphs import Recorded
+from .heads import Stream, whole_side
 from .metrics import percentile
 from .priors import Network, Positive, checked, load_prior, new_prior, read_card, save_prior, whole_file
 from .processes import hardware, join, leave
@@ -102,6 +104,7 @@ class Settings(Network):
     patch: Natural
     learning_rate: Positive
     seed: Annotated[int, Field(ge=0)]
+    heads: Literal["numpy", "torch"] = "numpy"
     initial: str | None = None              # SHA-256 of the weights to start from
     data_sha256: tuple[str, ...]            # of each volume
 
@@ -111,7 +114,8 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
           learning_rate: float = 1e-3, seed: int = 0, initial: str | Path | None = None,
           device: str | torch.device = "cpu", workers: int = 0, accumulate: int = 1, validation: Volume | None = None,
           interval: int = 500, people: Sequence[str] = (), progress: bool = True,
-          callback: Callable[[int, Prior], Any] | None = None, network: str = "unet") -> Path:
+          callback: Callable[[int, Prior], Any] | None = None, network: str = "unet",
+          light: bool = False, heads: Literal["numpy", "torch"] = "numpy", until: float = math.inf) -> Path:
     """Train a prior on slices of ``volumes`` and write it to ``out``.
 
     Adam with a warm-up and a cosine to zero, gradient norm clipped to 1, an exponential moving average of the
@@ -148,11 +152,18 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
     network : str
         ``"unet"``; ``"unet3d"`` for a prior of volumes, trained on cubes of ``patch`` voxels; or ``"operator"`` for an
         :class:`~mrilab.neural_operator.OperatorPrior`, which is trained at one voxel size and always told it.
+    light : bool
+        A U-Net with less work at full resolution (:class:`~mrilab.unet.UNet`); an operator has none.
+    heads : str
+        ``"numpy"``: patches by :func:`mrilab.augmentation.batches`; ``"torch"``: patches and whole slices by
+        :class:`mrilab.heads.Stream`, made on the device and from label maps too, for a card that would wait otherwise.
+    until : float
+        Time (:func:`time.time`) after which the state is kept and the call ends.
 
     Returns
     -------
     Path
-        ``out``.
+        ``out``; it is not there if the time was up, and the same call goes on.
 
     Raises
     ------
@@ -185,14 +196,14 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
     if batch % (ranks * accumulate):
         raise ValueError(f"batch: found {batch}, expected a multiple of {ranks} processes times {accumulate} parts")
     settings = checked(Settings, dict(
-        network=network, voxel_sizes=ends_of(voxel_sizes), widths=tuple(widths), steps=steps, batch=batch, patch=patch,
-        odds=tuple(voxel_sizes.items()) if isinstance(voxel_sizes, dict) else None, learning_rate=learning_rate,
-        conditioned=conditioned or network == "operator", seed=seed, data_sha256=tuple(map(_digest, volumes)),
-        initial=sha256(locate(initial, "prior")) if initial else None))
+        network=network, light=light, voxel_sizes=ends_of(voxel_sizes), widths=tuple(widths), steps=steps, batch=batch,
+        patch=patch, odds=tuple(voxel_sizes.items()) if isinstance(voxel_sizes, dict) else None, seed=seed, heads=heads,
+        learning_rate=learning_rate, conditioned=conditioned or network == "operator",
+        data_sha256=tuple(map(_digest, volumes)), initial=sha256(locate(initial, "prior")) if initial else None))
     run = _Run(settings, initial, out.with_suffix(".checkpoint"), device, rank, ranks)
     check = validation_slices(validation, dims=run.prior.dims) if validation is not None else []
     run.resume()
-    stream = batches(volumes, voxel_sizes, batch, patch, seed, run.done, rank, ranks, workers, device, run.prior.dims)
+    stream = _slices(settings, volumes, voxel_sizes, run, workers)
     names, _, _, persons = zip(*map(header, volumes, itertools.count()))
     quiet: dict = {} if progress and not rank else {"disable": True}        # else TQDM_DISABLE decides
     bar = tqdm(range(run.done, steps), initial=run.done, total=steps, desc=out.stem, mininterval=2, **quiet)
@@ -210,6 +221,11 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
                 callback(run.done, run.averaged)
             if run.done < steps:
                 run.keep()
+        if run.done < steps and _time_is_up(until, run):
+            if not rank:
+                run.keep()
+            leave()
+            return out
         if run.history:
             status += f", validation {one_line(run.history[-1]['loss'])}"
         bar.set_postfix_str(status)
@@ -221,6 +237,27 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
         save_prior(out, run.averaged, record)
         run.checkpoint.unlink(missing_ok=True)
     return out
+
+
+def _slices(settings: Settings, volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, run: "_Run",
+            workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The training batches from where the run is, of either kind of heads."""
+    if settings.heads == "numpy":
+        return batches(volumes, voxel_sizes, settings.batch, settings.patch, settings.seed, run.done, run.rank,
+                       run.ranks, workers, run.device, run.prior.dims)
+    if run.prior.dims == 3:
+        raise ValueError("heads: found 'torch' for a network of volumes, expected 'numpy'")
+    side = max(whole_side(voxel_sizes), settings.patch)
+    return iter(Stream(volumes, voxel_sizes, settings.batch, settings.patch, side, settings.seed, run.done, run.rank,
+                       run.ranks, run.device))
+
+
+def _time_is_up(until: float, run: "_Run") -> bool:
+    """Whether to stop now; the processes of a run agree on it."""
+    late = torch.tensor(float(time.time() > until), device=run.device)
+    if run.ranks > 1:
+        distributed.all_reduce(late)
+    return late.item() > 0
 
 
 def _free(out: Path) -> Path:
@@ -253,12 +290,14 @@ class _Run:
                  rank: int, ranks: int) -> None:
         self.settings, self.checkpoint, self.device, self.rank, self.ranks = settings, checkpoint, device, rank, ranks
         torch.manual_seed(settings.seed)
-        prior = new_prior(settings.network, settings.voxel_sizes, settings.widths, settings.conditioned)
+        prior = new_prior(settings.network, settings.voxel_sizes, settings.widths, settings.conditioned,
+                          light=settings.light)
         self.before = self._begin_with(initial, prior) if initial else 0
         self.prior: Prior = prior.to(device, memory_format=prior.memory_format).train()     # type: ignore[call-overload]
         self.ema = AveragedModel(self.prior, multi_avg_fn=average)
         self.averaged = cast(Prior, self.ema.module)
-        self.optimizer = torch.optim.Adam(self.prior.parameters(), settings.learning_rate, betas=(0.9, 0.99))
+        self.optimizer = torch.optim.Adam(self.prior.parameters(), settings.learning_rate, betas=(0.9, 0.99),
+                                          fused=device.type == "cuda" or None)
         steps, warm_up = settings.steps, min(200, settings.steps // 10 + 1)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda s: min(1, (s + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * s / steps)))
@@ -266,11 +305,15 @@ class _Run:
         self.done, self.seen = 0, 0                             # steps, and those whose loss was looked at
         self.history: list[dict[str, Any]] = []
         self.losses = torch.zeros(steps, device=device)
+        self.accumulate = 1                                     # parts of a batch; more where the card is small
+        # an operator asks for the voxel size on the way, and processes wait for each other: neither can be recorded
+        alone = settings.network == "unet" and ranks == 1
+        self.recorded = Recorded(self._gradients, device if alone else torch.device("cpu"))
 
     def _begin_with(self, initial: str | Path, prior: Prior) -> int:
         """Take the weights of another prior of the same network; returns the steps behind them."""
         card = read_card(initial)
-        found, expected = (f"network {n.network}, widths {list(n.widths)}, conditioned {n.conditioned}"
+        found, expected = (f"network {n.network}, widths {list(n.widths)}, conditioned {n.conditioned}, light {n.light}"
                            for n in (card, self.settings))
         if found != expected:
             raise ValueError(f"initial: found a prior with {found}, expected {expected}")
@@ -312,25 +355,53 @@ class _Run:
 
     def step(self, clean: torch.Tensor, voxel_size: torch.Tensor, accumulate: int) -> None:
         """One step on this process's share of a batch, which goes through the network in ``accumulate`` parts."""
-        seed, batch, mine = self.settings.seed, self.settings.batch, slice(self.rank, None, self.ranks)
-        generator = torch.Generator(self.device).manual_seed(seed * 1_000_003 + self.done)
-        sigma = noise_levels(batch, generator)[mine]
-        noise = torch.randn(batch, *clean.shape[1:], generator=generator, device=self.device)[mine]
-        self.optimizer.zero_grad()
-        model = cast(Prior, self.shared or self.prior)
-        pieces = list(zip(*(t.chunk(accumulate) for t in (clean, sigma, noise, voxel_size))))
+        mine, count = slice(self.rank, None, self.ranks), len(clean) * self.ranks
+        generator = torch.Generator(self.device).manual_seed(self.settings.seed * 1_000_003 + self.done)
+        sigma = noise_levels(count, generator)[mine]
+        noise = torch.randn(count, *clean.shape[1:], generator=generator, device=self.device)[mine]
+        self.accumulate = max(self.accumulate, accumulate)
+        while True:
+            try:
+                self.losses[self.done] = self.recorded(clean, sigma, noise, voxel_size)
+                break
+            except torch.cuda.OutOfMemoryError:
+                if self.ranks > 1 or self.accumulate >= len(clean):
+                    raise
+            self.accumulate *= 2                    # outside of the handler, which holds the memory
+            torch.cuda.empty_cache()
+            tqdm.write(f"{self.checkpoint.stem}: too large for the card; from now on {self.accumulate} parts a batch")
+        torch.nn.utils.clip_grad_norm_(self.prior.parameters(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        self._average()
+        self.done += 1
+
+    def _average(self) -> None:
+        """What ``ema.update_parameters`` does, without its wait for the device at each step."""
+        count = int(self.ema.n_averaged)                # lies on the processor
+        averaged, current = ([p.detach() for p in prior.parameters()] for prior in (self.averaged, self.prior))
+        if count:
+            average(averaged, current, count)
+        else:
+            torch._foreach_copy_(averaged, current)
+        self.ema.n_averaged += 1
+
+    def _gradients(self, clean: torch.Tensor, sigma: torch.Tensor, noise: torch.Tensor, voxel_size: torch.Tensor
+                   ) -> torch.Tensor:
+        """Forward and backward pass: the mean loss; the gradients are in the parameters."""
+        for p in self.prior.parameters():
+            if p.grad is not None:
+                p.grad.zero_()
+        model, total = cast(Prior, self.shared or self.prior), torch.zeros((), device=self.device)
+        pieces = list(zip(*(t.chunk(self.accumulate) for t in (clean, sigma, noise, voxel_size))))
         for piece in pieces:
             # gradients are exchanged once a step, with the last piece
             wait = self.shared.no_sync() if self.shared and piece is not pieces[-1] else contextlib.nullcontext()
             with wait:
-                loss = denoising_loss(model, *piece).mean() / accumulate
+                loss = denoising_loss(model, *piece).mean() * (len(piece[0]) / len(clean))
                 loss.backward()
-            self.losses[self.done] += loss.detach()
-        torch.nn.utils.clip_grad_norm_(self.prior.parameters(), 1.0)
-        self.optimizer.step()
-        self.schedule.step()
-        self.ema.update_parameters(self.prior)
-        self.done += 1
+            total += loss.detach()
+        return total
 
     def mean_loss(self) -> float:
         """Mean loss of the last 100 steps, over all processes. Waits for the device; refuses what is not finite."""

@@ -15,9 +15,10 @@ import torch
 from . import files
 from .checks import check_array, check_info, check_maps_and_mask, check_voxel_size
 from .coils import estimate_maps
-from .datasets import locate
+from .datasets import entry_of, locate
 from .fourier import crop_readout, resample
 from .processes import check_device
+from .references import read_reference
 
 
 @dataclass
@@ -231,7 +232,7 @@ class Reconstruction:
 
 
 def load_volume(name_or_path: str | Path, phase: str | Path | None = None) -> Volume:
-    """Read a :class:`Volume` from an HDF5 or NIfTI file, or a shipped one by its name.
+    """Read a :class:`Volume` from an HDF5 or NIfTI file, or a shipped one or a head by reference by its name.
 
     Integer data carry an attribute ``scale``; the values returned are ``data * scale``. An image with an affine is
     turned so that z points up, y to the front and x to the right, whatever the format.
@@ -253,7 +254,10 @@ def load_volume(name_or_path: str | Path, phase: str | Path | None = None) -> Vo
     >>> load_volume("qtim_MRHead").voxel_size
     (1.0, 1.0, 1.3)
     """
-    path = locate(name_or_path, "volume")
+    path, entry = locate(name_or_path, "volume"), entry_of(name_or_path)
+    if entry is not None and entry.box:
+        data, voxel_size, info = read_reference(entry, path)
+        return Volume(torch.from_numpy(data), voxel_size, info)
     with files.named(path):
         return Volume(*files.read_image(path, phase))
 
@@ -290,6 +294,9 @@ def volume_header(name_or_path: str | Path) -> tuple[tuple[int, ...], tuple[floa
     >>> shape, voxel_size, info["person"]
     ((96, 240, 120), (1.0, 1.0, 1.3), 'MRHead')
     """
+    entry = entry_of(name_or_path)
+    if entry is not None and entry.box:
+        return tuple(entry.shape), tuple(entry.voxel_size), {"person": entry.person, "licence": entry.licence}
     return files.image_header(locate(name_or_path, "volume"))
 
 

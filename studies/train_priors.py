@@ -1,25 +1,40 @@
 """Train the shipped priors on the training people, and register them.
 
-    python -m studies.train_priors fixed_1mm        # one
-    torchrun --nproc-per-node 4 -m studies.train_priors diverse --device cuda
-    python -m studies.train_priors all             # those that are not trained yet, one after the other
+    python -m studies.train_priors diverse --patches 700000          # one, on the CPU in a night
+    python -m studies.train_priors --all --minutes 8                 # all, with equal budgets, in 8 minutes of a GPU
+    torchrun --nproc-per-node 4 -m studies.train_priors diverse
 
-All have the same augmentation, steps and batch, and but for the two operators the same network; they differ in
-the voxel sizes they see, and `diverse_conditioned` is told them. The same command goes on after an interruption.
-A run works in `runs/` and keeps there what the averaged prior was like after 500, 1000, 2000 ... steps; `--ship`
-copies the finished prior to where it ships.
+All have the same people, augmentation, patches and batch, and but for the two operators the same network; they differ
+in the voxel sizes they see, and `diverse_conditioned` is told them. Of a prior for one voxel size, only heads that have
+slices of that size count. The same command goes on after an interruption. `--minutes` first measures how fast each is
+beside the others, then gives each the number of patches that all can be done with in time, if `--patches` does not say
+it. `--ship` copies finished priors to where they ship.
+
+People: those that ship, those by reference that are at hand (in MRILAB_MIRROR, or downloaded before), and the files of
+`--heads`, into which `--pack` writes the ones by reference, cropped and in 8 bits, for a machine without a network.
 """
 
 import argparse
+import contextlib
+import datetime
 import json
+import math
+import multiprocessing
 import os
 import shutil
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
 
-from mrilab.datasets import list_datasets, sha256
-from mrilab.priors import read_card, save_prior
+from mrilab.datasets import at_hand, list_datasets, sha256
+from mrilab.diffusion import denoising_loss
+from mrilab.files import write_hdf5
+from mrilab.heads import usable
+from mrilab.priors import new_prior, read_card
+from mrilab.processes import hardware
 from mrilab.training import train
 from mrilab.volumes import load_volume
 from mrilab.writing import atomic_path
@@ -27,15 +42,20 @@ from mrilab.writing import atomic_path
 ROOT = Path(__file__).parents[1]
 DATA, RUNS, REGISTRY = ROOT / "data", ROOT / "runs", ROOT / "mrilab" / "registry.json"
 PRIORS = {
-    "fixed_1mm": dict(voxel_sizes=(1, 1)),
-    "fixed_2mm": dict(voxel_sizes=(2, 2)),
-    "fixed_3mm": dict(voxel_sizes=(3, 3)),
     "diverse": dict(voxel_sizes=(1, 4)),
+    "fixed_1mm": dict(voxel_sizes=(1, 1)),
+    "fixed_3mm": dict(voxel_sizes=(3, 3)),
+    "fixed_2mm": dict(voxel_sizes=(2, 2)),
     "diverse_conditioned": dict(voxel_sizes=(1, 4), conditioned=True),
     "operator_1mm": dict(voxel_sizes=(1, 1), network="operator"),
     "operator_2mm": dict(voxel_sizes=(2, 2), network="operator"),
 }
-SNAPSHOTS = (500, 1000, 2000, 4000, 6000, 8000, 16000)
+WIDTHS = (32, 32, 64, 128, 128)
+PATCH = 64
+LATE = 20               # seconds at the end for what is not training
+PROBE = 12              # seconds in which the speed is measured
+MARGIN = 0.9            # of the patches that the measured speeds promise
+PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "T4": 65e12}         # bfloat16 (T4: float16), dense
 
 
 def describe(name):
@@ -48,7 +68,7 @@ def describe(name):
 
 def ship(path):
     """Copy a trained prior to data/priors and enter it in the registry."""
-    trained, path = path, DATA / "priors" / f"{path.stem.removesuffix('_again')}.safetensors"
+    trained, path = path, DATA / "priors" / path.name
     for suffix in (".safetensors", ".json"):
         shutil.copyfile(trained.with_suffix(suffix), path.with_suffix(suffix))
     registry = json.loads(REGISTRY.read_text())
@@ -61,37 +81,213 @@ def ship(path):
         temporary.write_text(json.dumps(registry, indent=1) + "\n")
 
 
-def run(name, path, steps, device, workers, again):
-    people = [d for d in list_datasets("volume") if d.split == "train"]
-    snapshots, first = path.with_suffix(""), RUNS / f"{name}.safetensors"
-    snapshots.mkdir(parents=True, exist_ok=True)
+def people(folder=None):
+    """The training heads: names of those that ship and of those by reference that are at hand, and a folder's files."""
+    found = [d.name for d in list_datasets("volume") if d.split == "train"]
+    packed = sorted(Path(folder).glob("*.h5")) if folder else []
+    for d in (d for d in list_datasets() if d.box and d.split == "train"):
+        if d.name not in [path.stem for path in packed]:
+            found += [d.name] * at_hand(d.name)
+    return found + packed
 
-    def keep(step, prior):
-        if step in SNAPSHOTS:
-            save_prior(snapshots / f"{step}.safetensors", prior, dict(
-                network=PRIORS[name].get("network", "unet"), voxel_sizes=prior.voxel_sizes, steps=step,
-                conditioned=prior.conditioned, sigma_data=prior.sigma_data, widths=prior.net.widths))
 
-    return train([d.name for d in people], out=path, steps=steps, device=device,
-                 workers=workers, validation=load_volume("colin27_ch2_slab"), people=[d.person for d in people],
-                 callback=keep, initial=(first if first.exists() else name) if again else None, seed=int(again),
-                 **PRIORS[name])
+def pack(folder):
+    """Write the training heads by reference into a folder, cropped, in 8 bits (labels in 16)."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for d in (d for d in list_datasets() if d.box and d.split == "train"):
+        volume = load_volume(d.name)
+        scale = 1.0 if d.kind == "labels" else volume.data.max().item() / 255
+        data = (volume.data / scale).round().to(torch.int16 if d.kind == "labels" else torch.uint8)
+        write_hdf5(Path(folder) / f"{d.name}.h5", {"data": data},
+                   {"voxel_size": volume.voxel_size, "scale": scale, "kind": d.kind, **volume.info},
+                   compression="gzip", compression_opts=9, shuffle=True)
+
+
+def settings_of(name, options):
+    """The arguments of :func:`mrilab.training.train` that a prior has for itself."""
+    network = dict(network="unet") | PRIORS[name]
+    return dict(volumes=usable(people(options.heads), network["voxel_sizes"]), widths=WIDTHS, batch=options.batch,
+                patch=PATCH, device=options.device, heads="torch", learning_rate=options.learning_rate, **network)
+
+
+def train_one(name, options, patches, until=math.inf):
+    """Train one prior, or go on with it: what the report says of it."""
+    torch.set_num_threads(options.threads)
+    torch.backends.cudnn.benchmark = True       # two shapes of batches: the search for the fastest kernels pays
+    path = Path(options.out) / f"{name}.safetensors"
+    begun = time.time()
+    if not path.with_suffix(".json").exists():
+        steps = max(1, round(patches / options.batch))
+        train(out=path, steps=steps, until=until, interval=max(50, min(500, steps // 12)),
+              validation=load_volume("colin27_ch2_slab"), progress=options.progress, **settings_of(name, options))
+    if not path.with_suffix(".json").exists():
+        return dict(name=name, finished=False)
+    card = read_card(path).model_dump()
+    rate = card["images_per_second"]
+    flops = 3 * forward_flops(name)
+    if options.ship and int(os.environ.get("RANK", 0)) == 0:
+        ship(path)
+    return dict(name=name, finished=True, patches=card["steps"] * card["batch"], seconds=card["seconds"],
+                here=round(time.time() - begun), patches_per_second=rate, gflop_per_patch=round(flops / 1e9, 2),
+                hardware=card["hardware"],
+                heads=len(card["volumes"]), people=len(card["people"]), loss=card["losses"]["mean"][-5:],
+                validation=card["validation"][-1:])
+
+
+def forward_flops(name, widths=WIDTHS):
+    """Operations of a patch's way through the network; with the way back three times as many."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    low, high = PRIORS[name]["voxel_sizes"]
+    prior = new_prior(PRIORS[name].get("network", "unet"), (low, high), widths, PRIORS[name].get("conditioned", False))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        denoising_loss(prior, torch.zeros(1, 2, PATCH, PATCH), torch.ones(1), torch.zeros(1, 2, PATCH, PATCH),
+                       torch.full((1, 2), float(low)))
+    return counter.get_total_flops()
+
+
+def probe(name, options):
+    """Patches a second of a prior, with the others at their own probes beside it."""
+    torch.set_num_threads(options.threads)
+    torch.backends.cudnn.benchmark = True
+    stamps = []
+
+    def look(step, _):
+        stamps.append((step, time.perf_counter()))
+        if len(stamps) > 1 and stamps[-1][1] > stamps[0][1] + PROBE:        # the first steps make heads and graphs
+            raise Enough
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
+        train(out=Path(folder) / f"{name}.safetensors", steps=10**6, interval=100 if on_gpu(options) else 5,
+              progress=False, callback=look, **settings_of(name, options))
+    (first, begin), (last, end) = stamps[0], stamps[-1]
+    return (last - first) * options.batch / (end - begin)
+
+
+class Enough(Exception):
+    """The speed is known."""
+
+
+def on_gpu(options):
+    return str(options.device).startswith("cuda")
+
+
+def budget(rates, beside, seconds):
+    """Patches for each prior that all are done with in time.
+
+    ``beside`` processes share the machine; each measured its speed while the others ran. The work of one patch of each
+    prior takes the sum of the inverse speeds, divided by how many run at a time.
+
+    Examples
+    --------
+    >>> budget([100, 100, 50], beside=1, seconds=400)         # 10 + 10 + 20 ms a patch of each
+    9000
+    """
+    return int(MARGIN * beside * seconds / sum(1 / rate for rate in rates))
+
+
+def train_all(options):
+    """All priors, side by side, with equal budgets and within the minutes given."""
+    until = options.started + 60 * options.minutes - LATE
+    out = Path(options.out)
+    plan_path = out / "plan.json"
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.beside, context, _wait_for_all, (context.Barrier(options.beside),)) as pool:
+        if plan_path.exists():
+            plan = json.loads(plan_path.read_text())
+        else:
+            plan = dict(patches=options.patches, batch=options.batch, beside=options.beside)
+            if not options.patches:
+                rates = list(pool.map(probe, options.names, [options] * len(options.names)))
+                plan["patches"] = budget(rates, options.beside, until - time.time())
+                plan["speeds"] = dict(zip(options.names, (round(rate, 1) for rate in rates)))
+            if plan["patches"] < options.batch:
+                raise SystemExit(f"--minutes: found {options.minutes:g}, expected more: not one batch is done in time")
+            with atomic_path(plan_path) as temporary:
+                temporary.write_text(json.dumps(plan, indent=1) + "\n")
+        print(json.dumps(plan), flush=True)
+        jobs = {name: pool.submit(train_one, name, options, plan["patches"], until) for name in options.names}
+        results = []
+        for name, job in jobs.items():
+            try:
+                results.append(job.result())
+            except Exception as error:                  # the others go on; the same command goes on with this one
+                results.append(dict(name=name, finished=False, error=repr(error)))
+            print(json.dumps(results[-1]), flush=True)
+    report = dict(plan, minutes=round((time.time() - options.started) / 60, 2), hardware=hardware(options.device),
+                  torch=torch.__version__, date=datetime.date.today().isoformat(), share_of_peak=share_of_peak(results),
+                  priors=results)
+    with atomic_path(out / "report.json") as temporary:
+        temporary.write_text(json.dumps(report, indent=1) + "\n")
+    return all(result["finished"] for result in results)
+
+
+def share_of_peak(results):
+    """Of the card's bfloat16 arithmetic, what the trainings side by side used; None where it is not known.
+
+    Examples
+    --------
+    >>> one = dict(finished=True, hardware="NVIDIA H100", patches=10**6, gflop_per_patch=1.978, seconds=10)
+    >>> share_of_peak([one, dict(one, seconds=5)]), share_of_peak([dict(one, hardware="AMD EPYC")])
+    (0.4, None)
+    """
+    done = [r for r in results if r["finished"]]
+    peaks = [value for key, value in PEAK.items() if done and key in done[0]["hardware"]]
+    work = sum(r["patches"] * r["gflop_per_patch"] * 1e9 for r in done)
+    return round(work / max(r["seconds"] for r in done) / peaks[0], 4) if peaks else None
+
+
+def _wait_for_all(barrier):
+    """No process begins before all are there: a probe is of the speed beside the others."""
+    barrier.wait()
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help=f"priors: {', '.join(PRIORS)}")
+    parser.add_argument("--all", action="store_true", help="all priors")
+    parser.add_argument("--minutes", type=float, help="for everything; needs no --patches")
+    parser.add_argument("--patches", type=int, help="of each prior")
+    parser.add_argument("--beside", type=int, help="processes at a time; all on a GPU, else one for each core")
+    parser.add_argument("--batch", type=int, help="128 on a GPU, else 16")
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU, for each process")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--heads", help="folder of more training heads")
+    parser.add_argument("--pack", metavar="FOLDER", help="write the heads by reference there, and stop")
+    parser.add_argument("--out", default=RUNS, help="folder of weights, cards, checkpoints and the report")
+    parser.add_argument("--ship", action="store_true", help="copy to data/priors and register when done")
+    options = parser.parse_args()
+    options.started = time.time()
+    options.names = list(PRIORS) if options.all else options.names
+    wrong = [name for name in options.names if name not in PRIORS]
+    if wrong or not (options.names or options.pack):
+        parser.error(f"names: found {wrong or 'none'}, expected some of {', '.join(PRIORS)}, or --all")
+    if not options.pack and not (options.minutes or options.patches):
+        parser.error("expected --minutes or --patches")
+    most = len(PRIORS) if on_gpu(options) else os.cpu_count()
+    options.beside = min(options.beside or most, len(options.names) or 1)
+    options.batch = options.batch or (128 if on_gpu(options) else 16)
+    options.progress = options.minutes is None
+    Path(options.out).mkdir(parents=True, exist_ok=True)
+    return options
+
+
+def main():
+    options = parse()
+    if options.pack:
+        pack(options.pack)
+        return
+    found = people(options.heads)
+    known = {d.name for d in list_datasets() if d.box and d.split == "train"}
+    missing = sorted(known - {Path(str(head)).stem for head in found})
+    print(f"{len(found)} training heads" + (f"; not at hand: {', '.join(missing)}" if missing else ""), flush=True)
+    if options.minutes is None:
+        for name in options.names:
+            print(json.dumps(train_one(name, options, options.patches)), flush=True)
+    elif not train_all(options):
+        raise SystemExit("not all are finished; the same command goes on")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=[*PRIORS, "all"])
-    parser.add_argument("--steps", type=int, default=8000)
-    parser.add_argument("--again", action="store_true", help="a second round, from the first or what ships")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
-    parser.add_argument("--workers", type=int, default=0, help="processes that prepare heads; 8 keep a GPU busy")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--ship", action="store_true", help="copy to data/priors and register when done")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    for name in PRIORS if options.name == "all" else [options.name]:
-        path = RUNS / f"{name}{'_again' * options.again}.safetensors"
-        if not path.with_suffix(".json").exists():
-            run(name, path, options.steps, options.device, options.workers, options.again)
-        if options.ship and int(os.environ.get("RANK", 0)) == 0:
-            ship(path)
+    main()

@@ -2,31 +2,90 @@ import dataclasses
 import gzip
 import hashlib
 import http.server
+import itertools
+import os
+import re
 import shutil
 import subprocess
 import sys
 import threading
 import time
 import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from mrilab import datasets, downloads
-from mrilab.volumes import load_volume
+from mrilab.references import upright
+from mrilab.volumes import load_volume, volume_header
 
 
 def test_splits_are_by_person():
-    """No person of a test split appears in training; the validation slab is the one stated exception."""
+    """Nobody is in two of training, validation and test; a person by reference counts as one that ships."""
     people = {}
-    for d in datasets.list_datasets("volume"):
-        people.setdefault(d.split, set()).add(d.person)
-    assert people["train"] and people["test"] and people["validation"] and people["shifted test"]
-    assert not (people["test"] | people["shifted test"]) & (people["train"] | people["validation"])
+    for d in datasets.list_datasets():
+        if d.kind in ("volume", "reference", "labels"):
+            people.setdefault(d.split.removeprefix("shifted "), set()).add(d.person)
+    assert set(people) == {"train", "validation", "test"}
+    for one, other in itertools.combinations(people.values(), 2):
+        assert one and other and not one & other
 
 
-SHIPPED = [d for d in datasets.list_datasets() if d.kind != "external"]
+SHIPPED = [d for d in datasets.list_datasets() if d.kind in ("volume", "prior")]
+BY_REFERENCE = datasets.list_datasets("reference") + datasets.list_datasets("labels")
+
+
+def fetched(name):
+    """The file of a head by reference; the test is skipped where neither a mirror nor the network has it."""
+    if not os.environ.get("MRILAB_MIRROR"):
+        pytest.skip(f"{name}: MRILAB_MIRROR is not set")
+    return datasets.fetch(name)
+
+
+@pytest.mark.parametrize("d", BY_REFERENCE, ids=lambda d: d.name)
+def test_a_head_by_reference_says_what_one_must_know(d):
+    assert len(d.sha256) == 64 and d.bytes and d.licence and d.person and d.page.startswith("https://github.com/")
+    assert d.urls or "MRILAB_MIRROR" in d.access
+    assert all(re.match(r"https://raw.githubusercontent.com/[^/]+/[^/]+/[0-9a-f]{40}/", url) for url in d.urls)
+    assert tuple(d.shape) == tuple(b - a for a, b in d.box)
+    data = datasets._HERE.parent / "data"
+    assert not [p for p in data.rglob("*") if p.is_file() and p.stem in (d.name, Path(d.file).stem)]     # none ships
+
+
+@pytest.mark.parametrize("d", datasets.list_datasets("reference"), ids=lambda d: d.name)
+def test_a_head_by_reference_is_upright_and_cut(d):
+    assert fetched(d.name).stat().st_size == d.bytes
+    volume = load_volume(d.name)
+    assert tuple(volume.data.shape) == tuple(d.shape) == volume_header(d.name)[0]
+    assert volume.voxel_size == tuple(d.voxel_size) and volume.info["person"] == d.person
+    mean = [volume.data.mean([a for a in range(3) if a != axis]) for axis in range(3)]
+    assert max(m[i] / m.max() for m in mean for i in (0, -1)) < 0.12      # fades out
+    # the top of a head is narrower than where it is cut, and left and right are about alike
+    n = len(mean[0])
+    if "cstar" not in d.name:
+        assert mean[0][n // 4] > 1.2 * mean[0][-n // 8]
+    assert torch.corrcoef(torch.stack([mean[2], mean[2].flip(0)]))[0, 1] > 0.7
+
+
+def test_a_mirror_is_taken_before_the_network(tmp_path, monkeypatch):
+    """And checked: a file that is not the registered one is refused, one that is nowhere is named."""
+    entry = datasets.entry_of("fnndsc_adi_T1")
+    monkeypatch.setenv("MRILAB_MIRROR", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"^fnndsc_adi_T1: found no data/fnndsc_adi/adi_T1.nii.gz in MRILAB_"):
+        load_volume("fnndsc_adi_T1")
+    (tmp_path / entry.file).parent.mkdir(parents=True)
+    (tmp_path / entry.file).write_bytes(b"other")
+    with pytest.raises(ValueError, match=f"found SHA-256 .*, expected {entry.sha256}"):
+        load_volume("fnndsc_adi_T1")
+
+
+@pytest.mark.parametrize("axes", ["", "xyz", "+x+y+y", "+x+y*z"])
+def test_axes_that_are_none(axes):
+    with pytest.raises(ValueError, match="^axes: found .*, expected a sign and one of x, y, z"):
+        upright(np.zeros((2, 3, 4)), axes)
 
 
 @pytest.mark.parametrize("d", SHIPPED, ids=lambda d: d.name)

@@ -60,3 +60,11 @@ def test_slices_do_not_mix():
     both = net(x, condition)
     for i in range(2):
         assert torch.allclose(both[i:i + 1], net(x[i:i + 1], condition[i:i + 1]), atol=1e-5)
+
+
+def test_a_light_network_has_the_same_form_and_less_to_do():
+    nets = [awake(UNet((8, 12, 16), light=light)) for light in (False, True)]
+    x = torch.randn(2, 2, 21, 16)
+    assert nets[1](x, torch.zeros(2, 1)).shape == x.shape
+    one, other = (sum(p.numel() for p in net.parameters()) for net in nets)
+    assert one - other == 2 * 8 * 8 * 8                 # two blocks at full resolution, 8 of 9 pixels of 8 x 8 channels

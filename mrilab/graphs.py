@@ -1,0 +1,67 @@
+"""A function of tensors as a CUDA graph: its kernels are recorded once and then started all together.
+
+A small network on a large card waits for Python, which starts some thousand kernels a step; a recorded step is one
+call. Elsewhere, or where recording fails, the function is simply called.
+"""
+
+import warnings
+from collections.abc import Callable
+
+import torch
+
+
+class Recorded:
+    """Call a function of tensors by its graph, one for each set of shapes.
+
+    The function must do the same at every call but for the values of its inputs, must not wait for the device and
+    must return one tensor, which holds until the next call.
+
+    Parameters
+    ----------
+    function : callable
+    device : torch.device
+
+    Examples
+    --------
+    >>> twice = Recorded(lambda x: 2 * x, torch.device("cpu"))
+    >>> twice(torch.ones(2)), twice.graphs
+    (tensor([2., 2.]), {})
+    """
+
+    def __init__(self, function: Callable[..., torch.Tensor], device: torch.device) -> None:
+        self.function, self.possible = function, device.type == "cuda"
+        self.graphs: dict[tuple, tuple] = {}
+
+    def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
+        shapes = tuple(t.shape for t in inputs)
+        if self.possible and shapes not in self.graphs:
+            try:
+                self.graphs[shapes] = self._record(inputs)
+            except torch.cuda.OutOfMemoryError:
+                self.graphs.clear()
+                raise
+            except RuntimeError as error:
+                self.possible = False
+                warnings.warn(f"no CUDA graph ({str(error).splitlines()[0]}): each kernel is started by itself",
+                              stacklevel=2)
+        if not self.possible:
+            return self.function(*inputs)
+        graph, held, result = self.graphs[shapes]
+        for place, values in zip(held, inputs):
+            place.copy_(values)
+        graph.replay()
+        return result
+
+    def _record(self, inputs: tuple[torch.Tensor, ...]) -> tuple:
+        """Three calls on a stream of its own, as recording asks for, then the one that is kept."""
+        held = [t.clone() for t in inputs]
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                self.function(*held)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            result = self.function(*held)
+        return graph, held, result

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# On a machine with a GPU and no network: CUDA tests, timings, and the training of all priors, each a part of its own.
+#
+#   tools/device.sh prepare                        where there is a network: wheels to .whl/, heads by reference to .heads/
+#   OUT=results tools/device.sh tests timings train 7       there: results in $OUT, the training within 7 minutes
+#
+# Python there has torch, numpy, scipy, h5py, numba, scikit-image, safetensors, pytest; what else is needed comes as wheels.
+# .whl (11 MB) and .heads (12 MB) are ignored by git and must be carried. Where the tree is too large for that, the weights
+# that no CUDA test reads may stay behind: data/priors/{diverse,fixed_1mm,fixed_2mm,operator_1mm}.safetensors.
+# A training that was cut short goes on by the same command, on the same machine.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+PYTHON=${PYTHON:-python3}
+OUT=${OUT:-_build/device}
+WORK=${WORK:-/tmp/mrilab_priors}         # weights, cards, checkpoints; packed into $OUT at the end
+WHEELS="sigpy PyWavelets pooch platformdirs nibabel pydantic pydantic-core annotated-types typing-inspection tqdm"
+export OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1 TQDM_DISABLE=1
+
+prepare() {
+    local python=${1:-.venv/bin/python} pinned=()
+    for package in $WHEELS; do
+        pinned+=("$package==$("$python" -c "import importlib.metadata as m; print(m.version('$package'))")")
+    done
+    rm -rf .whl
+    "$python" -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 --implementation cp -d .whl \
+        --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_24_x86_64 \
+        --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 "${pinned[@]}"
+    PYTHONPATH=$PWD "$python" -m studies.train_priors --pack .heads
+    du -sh .whl .heads
+}
+
+mkdir -p "$OUT"
+while [ $# -gt 0 ]; do
+    part=$1; shift
+    if [ "$part" = prepare ]; then prepare; continue; fi
+    if ls .whl/*.whl > /dev/null 2>&1 && [ ! -d /tmp/site ]; then
+        "$PYTHON" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target /tmp/site .whl/*.whl
+    fi
+    export PYTHONPATH=$PWD:/tmp/site
+    begin=$SECONDS
+    case $part in
+    tests)
+        timeout 240 "$PYTHON" -m pytest -q -p no:cacheprovider -W ignore --durations=10 tests/test_cuda.py \
+            > "$OUT/cuda_tests.txt" 2>&1
+        tail -3 "$OUT/cuda_tests.txt" ;;
+    timings)
+        timeout 240 "$PYTHON" benchmarks/training.py --batch 128 512 --json "$OUT/timings.json" 2>&1 | tail -30 ;;
+    train)
+        minutes=$1; shift
+        timeout "$("$PYTHON" -c "print(int(60 * $minutes + 60))")" "$PYTHON" -m studies.train_priors --all \
+            --minutes "$minutes" --heads .heads --out "$WORK" > "$OUT/train.log" 2>&1
+        tail -12 "$OUT/train.log"
+        cp "$WORK/report.json" "$OUT/" 2> /dev/null
+        for group in diverse fixed operator; do             # three archives below 16 MiB, cards beside the weights
+            (cd "$WORK" && ls $group*.safetensors $group*.json > /dev/null 2>&1 &&
+                tar cf - $group*.safetensors $group*.json) > "$OUT/$group.tar" || rm -f "$OUT/$group.tar"
+        done ;;
+    *)
+        echo "$part: expected prepare, tests, timings or train MINUTES"; exit 1 ;;
+    esac
+    echo "$part: $((SECONDS - begin)) s"
+done
+ls -la "$OUT"
