@@ -119,7 +119,8 @@ def _record(path: str, target: str, settings: dict[str, Any], acquisition: Any, 
 
     return {
         "input": Path(path).name, "output": Path(target).name, "method": settings["method"],
-        "settings": {key: value for key, value in settings.items() if key != "debug"}, "intensities": "in the units of the input",
+        "settings": {key: value for key, value in settings.items() if key != "debug"},
+        "intensities": "in the units of the input",
         "matrix": list(result.image.shape), "voxel_size": list(result.voxel_size), "coils": len(acquisition.maps),
         "acceleration": acquisition.acceleration, "noise": acquisition.noise, "misfit": result.misfit,
         "seconds": result.seconds, "seconds_with_files": seconds,
