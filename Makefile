@@ -99,8 +99,7 @@ manifest:
 	git ls-files -z | xargs -0 sha256sum > _build/SHA256SUMS
 
 results: $(READY)
-	TQDM_DISABLE= $(BIN)/python -m studies.train_priors all
-	TQDM_DISABLE= $(BIN)/python -m studies.train_priors all --again
+	TQDM_DISABLE= $(BIN)/python -m studies.train_priors --all --patches 700000
 	TQDM_DISABLE= $(BIN)/python -m studies all $(ARGS)
 
 address: $(READY)

@@ -25,7 +25,7 @@ from mrilab.processes import hardware
 from mrilab.simulate import head_phantom
 from mrilab.volumes import Volume
 from mrilab.writing import atomic_path
-from studies.train_priors import PATCH, PEAK, WIDTHS, forward_flops
+from studies.train_priors import LIGHT, PATCH, PEAK, WIDTHS, forward_flops
 
 BF16 = diffusion.bf16
 
@@ -48,10 +48,11 @@ def seconds_of(function, device, least):
     return (time.perf_counter() - begin) / count
 
 
-def training(device, batch, how, widths, least):
+def training(device, batch, how, widths, light, least):
     """Patches a second of forward pass, backward pass and optimizer."""
     diffusion.bf16 = (lambda _: False) if how == "float32" else BF16
-    prior = new_prior("unet", (1.0, 4.0), widths).to(device, memory_format=torch.channels_last).train()
+    prior = new_prior("unet", (1.0, 4.0), widths, light=light)
+    prior = prior.to(device, memory_format=torch.channels_last).train()
     if how == "compiled":
         prior.net.compile(dynamic=False)
     for p in prior.parameters():
@@ -77,9 +78,9 @@ def training(device, batch, how, widths, least):
     return batch / seconds_of(step, device, least)
 
 
-def denoising(device, widths, least):
+def denoising(device, widths, light, least):
     """Slices of 216 x 180 a second, 16 at a time."""
-    prior = new_prior("unet", (1.0, 4.0), widths).to(device, memory_format=torch.channels_last).eval()
+    prior = new_prior("unet", (1.0, 4.0), widths, light=light).to(device, memory_format=torch.channels_last).eval()
     slices = torch.randn(16, 2, 216, 180, device=device)
     return 16 / seconds_of(lambda: prior.denoise(slices, 0.1), device, least)
 
@@ -98,13 +99,14 @@ def main():
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", type=int, nargs="+", default=[16])
     parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS)
+    parser.add_argument("--light", action=argparse.BooleanOptionalAction, default=LIGHT, help="see mrilab.unet.UNet")
     parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
     parser.add_argument("--json", help="file to write")
     options = parser.parse_args()
-    device, widths = torch.device(options.device), tuple(options.widths)
-    flops = 3 * forward_flops("diverse", widths)
+    device, widths, light = torch.device(options.device), tuple(options.widths), options.light
+    flops = 3 * forward_flops("diverse", widths, light)
     found = dict(hardware=hardware(device), torch=torch.__version__, date=datetime.date.today().isoformat(),
-                 widths=widths, gflop_per_patch=round(flops / 1e9, 3), bfloat16_by_default=BF16(device))
+                 widths=widths, light=light, gflop_per_patch=round(flops / 1e9, 3), bfloat16_by_default=BF16(device))
     peak = next((value for key, value in PEAK.items() if key in found["hardware"]), None)
 
     def note(name, function, *arguments):
@@ -121,8 +123,8 @@ def main():
 
     for how in ("float32", "bfloat16", *["recorded", "compiled"] * (device.type == "cuda")):
         for batch in options.batch:
-            note(f"patches_per_second, {how}, batch {batch}", training, device, batch, how, widths)
-    note("slices_per_second", denoising, device, widths)
+            note(f"patches_per_second, {how}, batch {batch}", training, device, batch, how, widths, light)
+    note("slices_per_second", denoising, device, widths, light)
     note("seconds of a head and of its patches", heads, device)
 
 

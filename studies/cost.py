@@ -1,14 +1,13 @@
 """What diversity costs: denoising quality on the test head against training steps, and against people.
 
 Steps: the snapshots that `train_priors` leaves in `runs/`, of one run each, so the learning rate of the early
-ones had not come down yet; the second round (`--again`) counts on from the first. People: the small network of chapter
-6 on heads at 2 mm, trained for each choice of one, two or three of the training people with the same steps. PSNR at
-sigma = 0.1, averaged over the three planes.
+ones had not come down yet. People: the small network of chapter 6 on heads at 2 mm, trained for each choice of one,
+two or three of the training people with the same steps. PSNR at sigma = 0.1, averaged over the three planes.
 """
 
 import itertools
 
-from mrilab.priors import load_prior
+from mrilab.priors import load_prior, read_card
 
 from .denoising import PRIORS, quality
 from .results import ROOT
@@ -17,8 +16,8 @@ from .train_priors import SNAPSHOTS
 from .trainings import PEOPLE, flops, training
 
 RESULTS = ["cost.json"]
-NEEDS = [f"runs/{name}{again}.json" for name in PRIORS for again in ("", "_again")]
-VOXEL_SIZES, SIGMA, STEPS, BATCH, PATCH = (1, 2, 3), 0.1, 8000, 8, 64
+NEEDS = [f"runs/{name}.json" for name in PRIORS]
+VOXEL_SIZES, SIGMA, PATCH = (1, 2, 3), 0.1, 64
 SMALL = dict(voxel_sizes=[2, 4], widths=[16, 16, 32, 64, 80], steps=1500)
 
 
@@ -31,10 +30,10 @@ def tables(run, priors, voxel_sizes):
 
 
 def study(run):
-    steps = [dict(prior=name, step=before + step, images=(before + step) * BATCH,
-                  file=str(ROOT / "runs" / f"{name}{again}" / f"{step}.safetensors"))
-             for name in PRIORS for before, again in ((0, ""), (STEPS, "_again"))
-             for step in SNAPSHOTS if step <= STEPS]
+    runs = {name: read_card(name if run.dry else ROOT / "runs" / f"{name}.safetensors").model_dump() for name in PRIORS}
+    steps = [dict(prior=name, step=step, images=step * card["batch"],
+                  file=str(ROOT / "runs" / name / f"{step}.safetensors"))
+             for name, card in runs.items() for step in SNAPSHOTS if step <= card["steps"]]
     each = {name: flops(load_prior(name), PATCH) for name in PRIORS}
     for row, table in zip(steps, tables(run, [row.pop("file") for row in steps], VOXEL_SIZES)):
         row |= dict(teraflop=round(row["images"] * each[row["prior"]] / 1e12, 1), psnr=table)

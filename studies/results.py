@@ -92,12 +92,12 @@ def command(name):
 
     Examples
     --------
-    >>> command("comparison_slices"), command("runs/diverse_again.json")
-    ('python -m studies comparison', 'python -m studies.train_priors diverse --again')
+    >>> command("comparison_slices"), command("runs/diverse.json")
+    ('python -m studies comparison', 'python -m studies.train_priors diverse --patches 700000')
     """
     if "/" in str(name):
         stem = shown(name).split("/")[1].partition(".")[0]
-        return f"python -m studies.train_priors {stem.replace('_again', ' --again')}"
+        return f"python -m studies.train_priors {stem} --patches 700000"
     while "_" in name and not Path(__file__).with_name(f"{name}.py").exists():
         name = name.rpartition("_")[0]
     return f"python -m studies {name}"

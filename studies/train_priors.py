@@ -33,7 +33,7 @@ from mrilab.datasets import at_hand, list_datasets, sha256
 from mrilab.diffusion import denoising_loss
 from mrilab.files import write_hdf5
 from mrilab.heads import usable
-from mrilab.priors import new_prior, read_card
+from mrilab.priors import new_prior, read_card, save_prior
 from mrilab.processes import hardware
 from mrilab.training import train
 from mrilab.volumes import load_volume
@@ -50,7 +50,8 @@ PRIORS = {
     "operator_1mm": dict(voxel_sizes=(1, 1), network="operator"),
     "operator_2mm": dict(voxel_sizes=(2, 2), network="operator"),
 }
-WIDTHS = (32, 32, 64, 128, 128)
+WIDTHS, LIGHT = (32, 32, 48, 64, 96), True      # see `light` of UNet: the best of eleven networks for its time
+SNAPSHOTS = (500, 1000, 2000, 4000, 8000, 16000, 32000)         # steps after which the averaged prior is kept as it is
 PATCH = 64
 LATE = 20               # seconds at the end for what is not training
 PROBE = 12              # seconds in which the speed is measured
@@ -105,7 +106,7 @@ def pack(folder):
 
 def settings_of(name, options):
     """The arguments of :func:`mrilab.training.train` that a prior has for itself."""
-    network = dict(network="unet") | PRIORS[name]
+    network = dict(network="unet", light=LIGHT and PRIORS[name].get("network") != "operator") | PRIORS[name]
     return dict(volumes=usable(people(options.heads), network["voxel_sizes"]), widths=WIDTHS, batch=options.batch,
                 patch=PATCH, device=options.device, heads="torch", learning_rate=options.learning_rate, **network)
 
@@ -115,11 +116,19 @@ def train_one(name, options, patches, until=math.inf):
     torch.set_num_threads(options.threads)
     torch.backends.cudnn.benchmark = True       # two shapes of batches: the search for the fastest kernels pays
     path = Path(options.out) / f"{name}.safetensors"
-    begun = time.time()
+    begun, settings = time.time(), settings_of(name, options)
     if not path.with_suffix(".json").exists():
         steps = max(1, round(patches / options.batch))
-        train(out=path, steps=steps, until=until, interval=max(50, min(500, steps // 12)),
-              validation=load_volume("colin27_ch2_slab"), progress=options.progress, **settings_of(name, options))
+        path.with_suffix("").mkdir(exist_ok=True)
+
+        def keep(step, prior):
+            if step in SNAPSHOTS:
+                save_prior(path.with_suffix("") / f"{step}.safetensors", prior, dict(
+                    network=settings["network"], voxel_sizes=prior.voxel_sizes, steps=step, widths=WIDTHS,
+                    light=settings["light"], conditioned=prior.conditioned, sigma_data=prior.sigma_data))
+
+        train(out=path, callback=keep, steps=steps, until=until, interval=max(50, min(500, steps // 12)),
+              validation=load_volume("colin27_ch2_slab"), progress=options.progress, **settings)
     if not path.with_suffix(".json").exists():
         return dict(name=name, finished=False)
     card = read_card(path).model_dump()
@@ -134,12 +143,13 @@ def train_one(name, options, patches, until=math.inf):
                 validation=card["validation"][-1:])
 
 
-def forward_flops(name, widths=WIDTHS):
+def forward_flops(name, widths=WIDTHS, light=LIGHT):
     """Operations of a patch's way through the network; with the way back three times as many."""
     from torch.utils.flop_counter import FlopCounterMode
 
     low, high = PRIORS[name]["voxel_sizes"]
-    prior = new_prior(PRIORS[name].get("network", "unet"), (low, high), widths, PRIORS[name].get("conditioned", False))
+    prior = new_prior(PRIORS[name].get("network", "unet"), (low, high), widths, PRIORS[name].get("conditioned", False),
+                      light=light)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         denoising_loss(prior, torch.zeros(1, 2, PATCH, PATCH), torch.ones(1), torch.zeros(1, 2, PATCH, PATCH),
                        torch.full((1, 2), float(low)))

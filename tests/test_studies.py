@@ -517,9 +517,9 @@ def test_a_failed_study_writes_nothing_and_stops_what_needs_it(small, capsys):
 def test_a_missing_input_names_the_study_that_makes_it(small, capsys):
     assert main(["second"]) == 1
     assert "results/first.json: no such file; python -m studies first makes it" in capsys.readouterr().err
-    small.studies["first"].NEEDS = ["runs/diverse_again.json"]
+    small.studies["first"].NEEDS = ["runs/diverse.json"]
     assert main(["first"]) == 1
-    assert "python -m studies.train_priors diverse --again makes it" in capsys.readouterr().err
+    assert "python -m studies.train_priors diverse --patches 700000 makes it" in capsys.readouterr().err
     with pytest.raises(FileNotFoundError, match="comparison_slices.json: no such file; python -m studies comparison"):
         results.load("comparison_slices", small.folder)
 
