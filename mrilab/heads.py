@@ -46,6 +46,11 @@ class Source:
         Its 99.5th percentile: the unit of the intensity curve.
     window : Tensor, optional
         Of tissues: fades at the faces of the box, as volumes do (:func:`mrilab.references.fade`).
+
+    Examples
+    --------
+    >>> Source(torch.zeros(8, 10, 8), (2.0, 2.0, 2.0)).peak
+    1.0
     """
 
     data: torch.Tensor

@@ -73,6 +73,18 @@ def read_reference(entry: Dataset, path: str | Path) -> tuple[np.ndarray, tuple[
     ------
     ValueError
         If the file has another matrix or voxel size than the entry says.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> from mrilab.nifti import write_nifti
+    >>> path = Path(tempfile.mkdtemp()) / "head.nii"
+    >>> write_nifti(path, torch.ones(30, 30, 30), (2, 2, 2))
+    >>> entry = Dataset("head", "reference", "head.nii", box=((10, 30), (0, 30), (0, 30)), shape=(30, 30, 30),
+    ...                 voxel_size=(2, 2, 2))
+    >>> data, voxel_size, info = read_reference(entry, path)
+    >>> data.shape, voxel_size, float(data[10, 15, 15])
+    ((20, 30, 30), (2.0, 2.0, 2.0), 1.0)
     """
     import nibabel
 

@@ -251,6 +251,16 @@ def half_quadratic_splitting(problem: Problem, image: Representation, planes: Se
     ------
     Tensor, float
         After each iteration the image, complex ``(z, y, x)`` in the problem's units, and its misfit.
+
+    Examples
+    --------
+    >>> from mrilab.priors import load_prior
+    >>> from mrilab.simulate import head_phantom, simulate_acquisition
+    >>> problem = Problem(simulate_acquisition(head_phantom((8, 8, 8)), 2)[0], load_prior("diverse"))
+    >>> image = represent("voxel", problem.start, problem.voxel_size)
+    >>> steps = half_quadratic_splitting(problem, image, ("axial",), torch.Generator(), iterations=2)
+    >>> [x.shape for x, misfit in steps]
+    [torch.Size([21, 27, 21]), torch.Size([21, 27, 21])]
     """
     for level in noise_schedule(schedule, sigma, iterations, generator):
         now = level()
@@ -285,6 +295,16 @@ def gradient_descent(problem: Problem, image: Representation, planes: Sequence[s
     ------
     Tensor, float
         As for :func:`half_quadratic_splitting`, but the misfit is that of the image from which the step was taken.
+
+    Examples
+    --------
+    >>> from mrilab.priors import load_prior
+    >>> from mrilab.simulate import head_phantom, simulate_acquisition
+    >>> problem = Problem(simulate_acquisition(head_phantom((8, 8, 8)), 2)[0], load_prior("diverse"))
+    >>> image = represent("voxel", problem.start, problem.voxel_size)
+    >>> steps = gradient_descent(problem, image, ("axial",), torch.Generator(), iterations=2)
+    >>> [x.shape for x, misfit in steps]
+    [torch.Size([21, 27, 21]), torch.Size([21, 27, 21])]
     """
     parameters = list(image.parameters())
     adam = torch.optim.Adam(parameters, learning_rate, betas=(0.9, 0.99))
