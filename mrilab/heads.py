@@ -98,7 +98,7 @@ def sample_spline(coefficients: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     Parameters
     ----------
     coefficients : Tensor
-        float32 ``(z, y, x)``, as of :func:`scipy.ndimage.spline_filter`.
+        float32 ``(z, y, x)``, as of ``scipy.ndimage.spline_filter``.
     at : Tensor
         float32 ``(3, ...)``, positions in voxels along z, y, x.
 

@@ -158,7 +158,7 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
         ``"numpy"``: patches by :func:`mrilab.augmentation.batches`; ``"torch"``: patches and whole slices by
         :class:`mrilab.heads.Stream`, made on the device and from label maps too, for a card that would wait otherwise.
     until : float
-        Time (:func:`time.time`) after which the state is kept and the call ends.
+        Time (``time.time``) after which the state is kept and the call ends.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """What the commands of ``python -m mrilab`` do; ``mrilab.__main__`` has their options.
 
-:mod:`.looking` says what is in a file and how good an image is, :mod:`.making` makes scans, volumes and priors,
-:mod:`.reconstruction` makes images.
+``looking`` says what is in a file and how good an image is, ``making`` makes scans, volumes and priors,
+``reconstruction`` makes images.
 """
 
 from .looking import check, compare, human, info, requirements

@@ -1,6 +1,6 @@
 """ISMRMRD (Inati et al., MRM 77:411, 2017): one readout line after the other, each with its position in k-space.
 
-What each line is for is found out in :mod:`.lines`, where the scan lies in :mod:`.place`; here lines go onto a grid.
+What each line is for is found out in ``lines``, where the scan lies in ``place``; here lines go onto a grid.
 Writing goes through the ``ismrmrd`` package.
 """
 

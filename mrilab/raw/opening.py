@@ -96,7 +96,7 @@ def open_scan(path: str | Path, voxel_size: Any = None, measurement: str | int |
     """Open a raw scan of any of the formats.
 
     What the data contradict, in the mask, the header or the layout, is put right with a note in ``info``, or refused
-    (:mod:`mrilab.raw.evidence`).
+    (``mrilab.raw.evidence``).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A raw scan on its grid, whatever the format: what the readers of this folder make, and :mod:`.preparation` takes."""
+"""A raw scan on its grid, whatever the format: what the readers of this folder make, and ``preparation`` takes."""
 
 from __future__ import annotations
 
