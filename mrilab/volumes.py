@@ -16,6 +16,7 @@ from . import files
 from .checks import check_array, check_info, check_maps_and_mask, check_voxel_size
 from .coils import estimate_maps
 from .datasets import entry_of, locate
+from .evidence import check_sampling
 from .fourier import crop_readout, resample
 from .processes import check_device
 from .references import read_reference
@@ -108,7 +109,9 @@ class Acquisition:
     Raises
     ------
     ValueError
-        If shapes disagree, the mask is empty or not over (z, y), or a value is NaN or infinite.
+        If shapes disagree, the mask is empty or not over (z, y), or a value is NaN or infinite; if the data
+        contradict the mask or k = 0 in the middle (:func:`mrilab.evidence.check_sampling`), which also says in a
+        warning what it put right.
 
     Examples
     --------
@@ -128,12 +131,15 @@ class Acquisition:
 
     def __post_init__(self) -> None:
         self.kspace = check_array(self.kspace, "kspace", 4, "(coils, z, y, x)").to(torch.complex64)
+        _, self.mask = check_maps_and_mask(self.kspace, self.mask)
+        self.kspace, self.mask, notes = check_sampling(self.kspace, self.mask)
+        for note in notes:
+            warnings.warn(note, stacklevel=3)
         if self.maps is None:
-            _, self.mask = check_maps_and_mask(self.kspace, self.mask)
             self.maps, how = estimate_maps(self.kspace, self.mask)
             self.info = self.info | {"maps": how}
             warnings.warn(f"acquisition without maps: estimated, {how}", stacklevel=3)
-        self.maps, self.mask = check_maps_and_mask(self.maps, self.mask)
+        self.maps = check_array(self.maps, "maps", 4, "(coils, z, y, x)").to(torch.complex64)
         self.voxel_size = check_voxel_size(self.voxel_size)
         if self.maps.shape != self.kspace.shape:
             raise ValueError(f"maps: found shape {tuple(self.maps.shape)}, "

@@ -13,6 +13,8 @@ import torch
 
 from mrilab import nifti, raw
 from mrilab.coils import birdcage_maps
+from mrilab.evidence import check_sampling
+from mrilab.files import write_hdf5
 from mrilab.fourier import fft3c, ifft3c
 from mrilab.volumes import Acquisition, Volume, load_acquisition, load_volume, save_acquisition, save_volume
 
@@ -744,26 +746,45 @@ def undersampled():
 
 def test_sampling_of_arrays():
     kspace, mask = undersampled()
-    same, agreed, notes = raw.check_sampling(kspace, mask)
+    same, agreed, notes = check_sampling(kspace, mask)
     assert torch.equal(same, kspace) and torch.equal(agreed, mask) and notes == []
     for wrong, said in ((torch.fft.ifftshift(mask), "k = 0 at the first index, shifted"),
                         (torch.ones_like(mask), "hold zeros and were not measured")):
-        same, agreed, (note,) = raw.check_sampling(kspace, wrong)
+        same, agreed, (note,) = check_sampling(kspace, wrong)
         assert torch.equal(same, kspace) and torch.equal(agreed, mask) and said in note
     full = body(16, 24, 20)
-    same, agreed, (note,) = raw.check_sampling(full, mask)
+    same, agreed, (note,) = check_sampling(full, mask)
     assert torch.equal(same, kspace) and torch.equal(agreed, mask) and "leaves out" in note
-    same, agreed, (note,) = raw.check_sampling(torch.fft.ifftshift(kspace, dim=(1, 2, 3)), torch.fft.ifftshift(mask))
-    assert close(same, kspace) and torch.equal(agreed, mask) and "moved to the middle" in note
+    with pytest.raises(ValueError, match="k = 0 at the first index along z, y, x, expected it in the middle"):
+        check_sampling(torch.fft.ifftshift(kspace, dim=(1, 2, 3)), torch.fft.ifftshift(mask))
     with pytest.raises(ValueError, match="mask: found no position at which k-space holds data"):
-        raw.check_sampling(kspace * 0 + full * torch.eye(16, 24)[..., None], 1 - torch.eye(16, 24))
+        check_sampling(kspace * 0 + full * torch.eye(16, 24)[..., None], torch.eye(16, 24) == 0)
     noise = random(2, 16, 24, 20)                       # says nothing about its centre
-    assert raw.check_sampling(noise, torch.ones(16, 24))[2] == []
+    assert check_sampling(noise, torch.ones(16, 24) > 0)[2] == []
+
+
+def test_an_acquisition_asks_its_data():
+    """Mask put right with a warning; k = 0 in the corner and lines with holes refused; echoes may be partial."""
+    kspace, mask = undersampled()
+    maps, rest = torch.ones_like(kspace), ((1, 1, 1),)
+    for wrong in (torch.ones_like(mask), torch.fft.ifftshift(mask)):
+        with pytest.warns(UserWarning, match="mask: "):
+            acq = Acquisition(kspace, maps, wrong, *rest)
+        assert torch.equal(acq.mask, mask) and torch.equal(acq.kspace, kspace)
+    with pytest.raises(ValueError, match="k = 0 at the first index"):
+        Acquisition(torch.fft.ifftshift(kspace, dim=(1, 2, 3)), maps, torch.fft.ifftshift(mask), *rest)
+    holes = torch.rand(16, 24, 20, generator=torch.Generator().manual_seed(0)) < 0.4
+    with pytest.raises(ValueError, match="% zeros inside the lines along x, expected x, the readout, fully sampled"):
+        Acquisition(kspace * holes, maps, mask, *rest)
+    echo = kspace.clone()
+    echo[:, ::2, :, :6], echo[:, 1::2, :, -6:] = 0, 0
+    assert torch.equal(Acquisition(echo, maps, mask, *rest).kspace, echo)
 
 
 def test_acquisition_file_whose_mask_lies(tmp_path):
     kspace, mask = undersampled()
-    save_acquisition(tmp_path / "a.h5", Acquisition(kspace, kspace, torch.ones(16, 24), (1, 1, 1)))
+    arrays = {"kspace": kspace, "maps": kspace, "mask": torch.ones(16, 24)}
+    write_hdf5(tmp_path / "a.h5", arrays, {"voxel_size": (1, 1, 1)})
     scan = raw.open_scan(tmp_path / "a.h5")
     assert torch.equal(scan.mask, mask) and "hold zeros" in scan.info["note"]
 

@@ -35,7 +35,7 @@ def test_bad_volumes(data, message):
 @pytest.mark.parametrize(("change", "message"), [
     ({"kspace": KSPACE[0]}, "kspace: found shape .* expected 4 dimensions"),
     ({"kspace": KSPACE * BAD[0]}, "kspace: found NaN"),
-    ({"maps": KSPACE[:, :3]}, r"mask: found shape \(4, 6\), expected \(3, 6\)"),
+    ({"maps": KSPACE[:, :3]}, r"maps: found shape \(2, 3, 6, 5\), expected that of kspace"),
     ({"maps": KSPACE[:1]}, "maps: found shape .*, expected that of kspace"),
     ({"maps": KSPACE * BAD[1]}, "maps: found NaN or infinite"),
     ({"mask": torch.zeros(4, 6)}, "mask: found no measured position"),

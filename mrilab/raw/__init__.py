@@ -1,17 +1,16 @@
 """Raw scans: from a scanner's file to an :class:`~mrilab.volumes.Acquisition`.
 
 :func:`open_scan` recognises a file by its content and reads its header, :func:`prepare` takes every step from there,
-:func:`examine` says what looks wrong. :func:`check_sampling` has the checks of :func:`open_scan` for arrays.
+:func:`examine` says what looks wrong.
 """
 
 from .ahead import read_ahead_maps
 from .cfl import read_cfl, save_cfl
-from .evidence import check_sampling
 from .examination import examine
 from .ismrmrd import save_ismrmrd
 from .opening import open_scan, recognise
 from .preparation import prepare
 from .scan import Scan
 
-__all__ = ["Scan", "check_sampling", "examine", "open_scan", "prepare", "read_ahead_maps", "read_cfl", "recognise",
+__all__ = ["Scan", "examine", "open_scan", "prepare", "read_ahead_maps", "read_cfl", "recognise",
            "save_cfl", "save_ismrmrd"]

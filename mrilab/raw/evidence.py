@@ -1,55 +1,20 @@
 """What the data say about themselves: where k = 0 lies, what was measured, whether a layout can be right.
 
-Headers, masks and layouts are claims. Energy is evidence: that of an image lies around k = 0 and falls off to all
-sides. Every opener passes its scan through :func:`settle`; arrays have :func:`check_sampling`. Nothing is concluded
-where the data are flat, as noise is.
+Headers, masks and layouts are claims, of which :mod:`mrilab.evidence` knows what the energy says. Every opener passes
+its scan through :func:`settle`.
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from ..checks import check_array, check_maps_and_mask, check_voxel_size
+from ..checks import check_voxel_size
+from ..evidence import SMALLEST, STRONG, agreed_mask, concentration, corner_axes, peak
 from ..fourier import fft3c, ifft3c
 from .scan import Scan, something_measured
 
-STRONG = 10             # a peak counts where it is this many times the median
-SMALLEST = 8            # along shorter axes nothing is concluded from energies
 FIELD = 5.0, 3000.0     # mm: what can be true of a body; a voxel's own limits are in mrilab.checks
-
-
-def peak(profile: np.ndarray) -> int | None:
-    """Index of the strongest value of a profile, if it stands out; NaN is unknown, 0 not measured.
-
-    Examples
-    --------
-    >>> peak(np.array([1, 2, 1, 40, 2, 1, 1, 2])), peak(np.array([1, 2, 1, 3, 2, 1, 1, 2]))
-    (3, None)
-    """
-    known = profile[np.nan_to_num(profile) > 0]
-    if len(known) < SMALLEST - 2 or not np.nanmax(profile) > STRONG * np.median(known):
-        return None
-    return int(np.nanargmax(profile))
-
-
-def concentration(profile: np.ndarray, middle: int | None = None) -> float:
-    """Mean energy of the eighth of an axis around its middle, over the mean of the rest; NaN where that is not known.
-
-    Examples
-    --------
-    >>> concentration(np.array([1.0] * 7 + [9, 9, 9] + [1.0] * 6))
-    9.0
-    """
-    n = len(profile)
-    middle = n // 2 if middle is None else middle
-    distance = np.abs((np.arange(n) - middle + n // 2) % n - n // 2)
-    known = np.nan_to_num(profile) > 0
-    inner, outer = known & (distance <= max(1, n // 16)), known & (distance > max(1, n // 16))
-    if n < SMALLEST or not inner.any() or not outer.any():
-        return math.nan
-    return float(profile[inner].mean() / profile[outer].mean())
 
 
 def settle_counter(name: str, counter: np.ndarray, n: int, header: int | None, lines: int | None,
@@ -139,76 +104,6 @@ def check_body(voxel_size: Sequence[float], shape: Sequence[int]) -> str:
              if low <= min(lengths) * mm and max(lengths) * mm <= high]
     odd = min(lengths) if min(lengths) < low else max(lengths)
     return f"field of view: found {odd:g} mm, expected 5 mm to 3 m" + (f": are these {units[0]}?" if units else "")
-
-
-def agreed_mask(mask: torch.Tensor, energy: torch.Tensor) -> tuple[torch.Tensor, list[str]]:
-    """The mask that the data bear out, and what was wrong with the one that was given.
-
-    Measured positions that hold nothing but zeros were not measured; a mask whose own pattern fits the data only
-    when shifted by half its size was stored with k = 0 first.
-
-    Parameters
-    ----------
-    mask : Tensor
-        bool ``(z, y)``.
-    energy : Tensor
-        ``(z, y)``, or ``(1, y)`` for a stack of slices; NaN where not known.
-
-    Raises
-    ------
-    ValueError
-        If the mask and the data have no position in common.
-
-    Examples
-    --------
-    >>> mask = torch.tensor([[True, True, True, False]])
-    >>> agreed_mask(mask, torch.tensor([[0.0, 3, 4, 0]]))
-    (tensor([[False,  True,  True, False]]),
-     ['mask: 1 of 3 positions called measured hold zeros and were not measured'])
-    """
-    there = (energy != 0).expand_as(mask)           # NaN is not zero: not known counts as there
-    empty, beyond = mask & ~there, there & ~mask
-    notes: list[str] = []
-    if empty.any() and beyond.any():
-        swapped = torch.fft.fftshift(mask)
-        other = torch.fft.ifftshift(mask)
-        swapped = swapped if (swapped & ~there).sum() <= (other & ~there).sum() else other
-        if (swapped & ~there).sum() < 0.1 * empty.sum() and (there & ~swapped).sum() < 0.5 * beyond.sum():
-            notes.append("mask: found it with k = 0 at the first index, shifted to the middle where the data are")
-            mask = swapped
-            empty, beyond = mask & ~there, there & ~mask
-    if not (mask & there).any():
-        raise ValueError("mask: found no position at which k-space holds data, expected the mask of these data")
-    if empty.any():
-        notes.append(f"mask: {int(empty.sum())} of {int(mask.sum())} positions called measured hold zeros and were not "
-                     "measured")
-    if beyond.any():
-        notes.append(f"mask: {int(beyond.sum())} positions hold data that the mask leaves out, they are not used")
-    return mask & there, notes
-
-
-def corner_axes(energy: torch.Tensor, profile: torch.Tensor | None, mask: torch.Tensor | None = None) -> list[int]:
-    """Axes of ``(z, y, x)`` along which the energy sits at the first index instead of the middle.
-
-    Examples
-    --------
-    >>> ramp = torch.tensor([100.0, 9, 3, 1, 1, 1, 3, 9])
-    >>> corner_axes(ramp[:, None] * ramp.roll(4), None)
-    [0]
-    """
-    known = energy if mask is None else torch.where(mask, energy, 0)
-    profiles = {0: np.nan_to_num(known.numpy()).max(1), 1: np.nan_to_num(known.numpy()).max(0)}
-    if profile is not None:
-        profiles[2] = profile.numpy()
-    found = []
-    for axis, values in profiles.items():
-        top = peak(values)
-        n = len(values)
-        if n >= SMALLEST and top is not None and min(top, n - top) <= max(1, n // 32):
-            middle = concentration(values)
-            if math.isnan(middle) or concentration(values, 0) > STRONG * middle:
-                found.append(axis)
-    return found
 
 
 def domain(block: torch.Tensor, axis: int) -> str:
@@ -325,51 +220,3 @@ def settle(scan: Scan) -> Scan:
 
     scan.fetch = fetch
     return scan
-
-
-def check_sampling(kspace: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
-    """k-space and mask that agree, and a sentence about everything that had to be put right.
-
-    The same checks that :func:`~mrilab.raw.open_scan` makes, for arrays that become an
-    :class:`~mrilab.volumes.Acquisition`.
-
-    Parameters
-    ----------
-    kspace : Tensor
-        complex ``(coils, z, y, x)``.
-    mask : Tensor
-        bool ``(z, y)``.
-
-    Returns
-    -------
-    kspace : Tensor
-        complex64, k = 0 in the middle, zero outside the mask.
-    mask : Tensor
-        bool ``(z, y)``, True where k-space holds data.
-    notes : list of str
-
-    Raises
-    ------
-    ValueError
-        For shapes that disagree, and a mask without a position that holds data.
-
-    Examples
-    --------
-    >>> kspace = torch.ones(2, 4, 6, 5, dtype=torch.complex64)
-    >>> kspace[:, :, ::2] = 0
-    >>> kspace, mask, notes = check_sampling(kspace, torch.ones(4, 6))
-    >>> int(mask.sum()), notes
-    (12, ['mask: 12 of 24 positions called measured hold zeros and were not measured'])
-    """
-    kspace = check_array(kspace, "kspace", 4, "(coils, z, y, x)").to(torch.complex64)
-    _, mask = check_maps_and_mask(kspace, mask)
-    square = kspace.abs().double().square()
-    host = kspace.cpu()
-    scan = Scan("array", len(host), tuple(host.shape[1:]), (1.0, 1.0, 1.0), mask.cpu(), host.shape[3],
-                lambda start, stop: host[..., start:stop] if stop - start < host.shape[3] else host,
-                energy=square.sum((0, 3)).cpu(), profile=square.sum((0, 1, 2)).cpu())
-    scan = settle(scan)
-    notes = [text for text in scan.info.get("note", "").split("; ") if text and not text.startswith("field of view")]
-    if not notes:
-        return kspace, mask, []
-    return scan.read().to(kspace.device), scan.mask.to(mask.device), notes

@@ -8,10 +8,10 @@ import torch
 
 from ..classical import cg_sense
 from ..coils import SMALLEST, calibration_side, noise_level
+from ..evidence import check_sampling, corner_axes, peak
 from ..fourier import ifft3c
 from ..metrics import percentile
 from ..volumes import Acquisition
-from .evidence import check_sampling, corner_axes, peak
 from .opening import open_scan
 from .scan import Scan
 
@@ -51,7 +51,10 @@ def examine(scan: str | Path | Scan | Acquisition) -> list[str]:
     maps
     """
     if isinstance(scan, Acquisition):
-        _, _, found = check_sampling(scan.kspace, scan.mask)
+        try:
+            _, _, found = check_sampling(scan.kspace, scan.mask)
+        except ValueError as error:
+            found = [str(error)]
         found += examine_arrays(scan.kspace.cpu(), scan.mask.cpu(), scan.noise)
         return found + _maps(scan)
     found = []

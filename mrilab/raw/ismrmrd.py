@@ -15,9 +15,10 @@ import torch
 
 from .. import hdf5
 from ..checks import check_voxel_size
+from ..evidence import peak
 from ..fourier import fft3c, ifft3c
 from ..writing import atomic_path
-from .evidence import peak, settle_counter
+from .evidence import settle_counter
 from .header import header_text, read_header, wanted_positions
 from .lines import REVERSE, Lines, sort_lines
 from .place import affine_of, directions, read_affine, slice_order
