@@ -98,9 +98,12 @@ def checked(schema: type[Schema], fields: Any) -> Schema:
         first = error.errors(include_url=False)[0]
     if first["type"] == "value_error":                  # one of our own
         raise ValueError(first["msg"].removeprefix("Value error, "))
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    # of a value that may be of several types, pydantic also says at which one it stopped
+    parts = [p for p in first["loc"] if isinstance(p, int) or (p.isidentifier() and p not in ("int", "float"))]
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
     found = "nothing" if first["type"] == "missing" else shortened(first["input"])
-    expected = first["msg"].replace("Field required", "this field").replace("Input should be ", "").replace("\n", " ")
+    expected = first["msg"].replace("Field required", "this field").replace(
+        "Extra inputs are not permitted", "no such key").replace("Input should be ", "").replace("\n", " ")
     raise ValueError(f"{where}: found {found}, expected {expected}".lstrip(": "))
 
 

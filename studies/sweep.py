@@ -1,6 +1,6 @@
 """A comparison as a table of jobs: from the lists of a settings file, in an order that stays balanced.
 
-A settings file (``studies/configs``) has the keys of ``SWEEP``; each entry of its ``methods`` those of ``ENTRY``.
+A settings file (``studies/configs``) has the keys of :class:`Sweep`; each of its ``methods`` those of :class:`Entry`.
 """
 
 import itertools
@@ -8,21 +8,65 @@ import json
 import math
 import tomllib
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from mrilab.checks import check_voxel_size
 from mrilab.datasets import locate
 from mrilab.methods import METHODS, check_settings, find, has
+from mrilab.priors import checked
 
 from .results import shown
 from .scans import reconstruction
 
-SWEEP = {                           # keys of a settings file, and what stands for one that is not given
-    "about": "", "volumes": None, "voxel_sizes": None, "accelerations": None, "seeds": None, "blocks": [None],
-    "coils": 8, "noise": 0.01, "methods": None, "tuned": None, "keep_slices": 0,
-}
-ENTRY = {
-    "method": None, "name": None, "priors": [None], "representations": ["voxel"], "settings": {}, "tune": {},
-}
+Number = Annotated[int | float, Field(allow_inf_nan=False)]
+Positive = Annotated[int | float, Field(gt=0, allow_inf_nan=False)]
+STRICT = ConfigDict(extra="forbid", strict=True)
+
+
+class Entry(BaseModel):
+    """A method, and what it is compared with: one column for each representation and prior.
+
+    Examples
+    --------
+    >>> checked(Entry, {"method": "cg_sense", "name": "../away"})
+    Traceback (most recent call last):
+    ValueError: name: found '../away', expected String should match pattern ...
+    """
+
+    model_config = STRICT
+    method: str
+    name: str | None = Field(None, pattern=r"^[\w+, -][\w+., -]*$")        # it becomes part of a file's name
+    priors: list[str | None] = Field([None], min_length=1)
+    representations: list[str] = Field(["voxel"], min_length=1)
+    settings: dict[str, Any] = {}
+    tune: dict[str, Annotated[list[Positive], Field(min_length=2, max_length=2)]] = Field({}, max_length=2)
+
+
+class Sweep(BaseModel):
+    """What is compared, on which scans.
+
+    Examples
+    --------
+    >>> checked(Sweep, {"volumes": ["qtim_MRHead"], "voxel_sizes": [2], "accelerations": [float("nan")], "seeds": [0],
+    ...                 "methods": []})
+    Traceback (most recent call last):
+    ValueError: accelerations[0]: found nan, expected ...
+    """
+
+    model_config = STRICT
+    about: str = ""
+    volumes: list[str] = Field(min_length=1)
+    voxel_sizes: list[Positive | Annotated[list[Positive], Field(min_length=3, max_length=3)]] = Field(min_length=1)
+    accelerations: list[Annotated[int | float, Field(ge=1, allow_inf_nan=False)]] = Field(min_length=1)
+    seeds: list[int] = Field(min_length=1)
+    blocks: list[Annotated[list[int], Field(min_length=2, max_length=2)] | None] = Field([None], min_length=1)
+    coils: int = Field(8, ge=1)
+    noise: Number = Field(0.01, ge=0)
+    methods: list[Entry] = Field(min_length=1)
+    tuned: dict[str, Any] | None = None
+    keep_slices: Number = Field(0, ge=0)
 
 
 def load_sweep(path, methods=METHODS):
@@ -37,7 +81,7 @@ def load_sweep(path, methods=METHODS):
     Returns
     -------
     dict
-        With all keys of ``SWEEP``; the settings of ``tuned``, a file of :func:`studies.tuning.tune` given relative
+        With all keys of :class:`Sweep`; the settings of ``tuned``, a file of :func:`studies.tuning.tune` given relative
         to this one, are read in.
 
     Raises
@@ -83,7 +127,7 @@ def check_sweep(sweep, methods=METHODS):
     Parameters
     ----------
     sweep : dict
-        With keys of ``SWEEP``; those without a default must be there.
+        With keys of :class:`Sweep`; those without a default must be there.
     methods : dict, optional
         Which methods there are.
 
@@ -100,54 +144,28 @@ def check_sweep(sweep, methods=METHODS):
     Traceback (most recent call last):
     ValueError: priors: found None for variational, expected the name of a prior
     """
-    sweep = _filled("sweep", sweep, SWEEP)
-    checks = {"volumes": lambda v: isinstance(v, str), "seeds": lambda v: isinstance(v, int),
-              "accelerations": lambda v: isinstance(v, int | float) and v >= 1,
-              "voxel_sizes": lambda v: isinstance(v, int | float | list), "methods": lambda v: isinstance(v, dict),
-              "blocks": lambda v: v is None or (isinstance(v, list) and len(v) == 2 and v[0] < v[1])}
-    for key, good in checks.items():
-        if not isinstance(sweep[key], list) or not sweep[key] or not all(map(good, sweep[key])):
-            raise ValueError(f"{key}: found {sweep[key]!r}, expected a list of at least one"
-                             f"{', each [first, last]' if key == 'blocks' else ''}")
+    sweep = checked(Sweep, sweep).model_dump()
+    for block in sweep["blocks"]:
+        if block is not None and not block[0] < block[1]:
+            raise ValueError(f"blocks: found {block}, expected [first, last] with first < last")
     sweep["voxel_sizes"] = [_short(check_voxel_size([d] * 3 if isinstance(d, int | float) else d, "voxel_sizes"))
                             for d in sweep["voxel_sizes"]]
     for volume in sweep["volumes"]:
         locate(volume, "volume")
-    entries = []
     for entry in sweep["methods"]:
-        entry = _filled("methods", entry, ENTRY)
         function = find(entry["method"], methods)
-        for key in ("priors", "representations"):
-            if not isinstance(entry[key], list) or not entry[key]:
-                raise ValueError(f"{key}: found {entry[key]!r}, expected a list of at least one")
         for representation in entry["representations"]:
             check_settings(entry["method"], function, representation, entry["settings"] | entry["tune"])
-        if len(entry["tune"]) > 2 or not all(isinstance(ends, list) and len(ends) == 2 and 0 < ends[0] < ends[1]
-                                             for ends in entry["tune"].values()):
-            raise ValueError(f"tune: found {entry['tune']!r} for {entry['method']}, expected one or two settings, each "
-                             "with its [lowest, highest] value above 0")
+        for setting, ends in entry["tune"].items():
+            if not ends[0] < ends[1]:
+                raise ValueError(f"tune: found {ends} for {setting} of {entry['method']}, expected [lowest, highest]")
         for prior in entry["priors"]:
             if (prior is not None) != has(function, "prior"):
                 raise ValueError(f"priors: found {prior!r} for {entry['method']}, expected "
                                  f"{'none: it has no prior' if prior else 'the name of a prior'}")
             if prior is not None:
                 locate(prior, "prior")
-        entries.append(entry)
-    return sweep | {"methods": entries}
-
-
-def _filled(name, given, defaults):
-    """A dictionary with its missing values, or ValueError for a key that is unknown or must be there."""
-    if not isinstance(given, dict):
-        raise ValueError(f"{name}: found {given!r}, expected a table of {', '.join(defaults)}")
-    for key in given:
-        if key not in defaults:
-            raise ValueError(f"{name}: found the key {key!r}, expected one of {', '.join(defaults)}")
-    must = ("volumes", "voxel_sizes", "accelerations", "seeds", "methods") if name == "sweep" else ("method",)
-    for key in must:
-        if key not in given:
-            raise ValueError(f"{name}: found no {key!r}, expected {', '.join(must)}")
-    return defaults | given
+    return sweep
 
 
 def _short(voxel_size):

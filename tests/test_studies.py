@@ -149,16 +149,22 @@ VARIATIONAL = {"method": "variational", "priors": ["diverse"]}
     ({"methods": [VARIATIONAL | {"representations": ["lego"]}]}, "found 'lego', expected one of voxel, nearest"),
     ({"methods": [{"method": "cg_sense", "representations": ["trilinear"]}]}, "expected 'voxel': cg_sense has no"),
     ({"methods": [{"method": "cg_sense", "settings": {"lambda": 1}}]}, "found the setting 'lambda', expected regular"),
-    ({"methods": [{"method": "cg_sense", "tune": {"regularization": [1, 0]}}]}, "tune: found"),
-    ({"methods": [{"method": "cg_sense", "prior": "diverse"}]}, "found the key 'prior', expected one of method, name"),
+    ({"methods": [{"method": "cg_sense", "tune": {"regularization": [1, 0]}}]},
+     "methods[0].tune.regularization[1]: found 0, expected greater"),
+    ({"methods": [{"method": "cg_sense", "prior": "diverse"}]},
+     "methods[0].prior: found 'diverse', expected no such key"),
+    ({"methods": [{"method": "cg_sense", "name": "../away"}]}, "methods[0].name: found '../away', expected"),
+    ({"methods": [{"method": "cg_sense", "tune": {"regularization": [2, 1]}}]},
+     "tune: found [2, 1] for regularization"),
+    ({"noise": float("nan")}, "noise: found nan, expected"),
     ({"methods": [{"method": "cg_sense"}, {"method": "cg_sense"}]}, "two with the name cg_sense_qtim_MRHead_4mm_R8_"),
-    ({"methods": []}, "methods: found [], expected a list of at least one"),
+    ({"methods": []}, "methods: found [], expected List should have at least 1 item"),
     ({"volumes": ["nobody"]}, "nobody: no such file, and no shipped volume (pycortex_S1"),
-    ({"voxel_sizes": [0]}, "voxel_sizes: found"),
-    ({"accelerations": ["8"]}, "accelerations: found ['8']"),
+    ({"voxel_sizes": [0]}, "voxel_sizes[0]: found 0, expected"),
+    ({"accelerations": ["8"]}, "accelerations[0]: found '8', expected"),
     ({"seeds": 3}, "seeds: found 3"),
     ({"blocks": [[4, 4]]}, "blocks: found"),
-    ({"colour": 1}, "sweep: found the key 'colour', expected one of about, volumes"),
+    ({"colour": 1}, "colour: found 1, expected no such key"),
     ({"tuned": "absent.json"}, "absent.json"),
 ])
 def test_bad_settings_are_one_line(tmp_path, change, message, capsys):
@@ -173,7 +179,8 @@ def test_bad_settings_are_one_line(tmp_path, change, message, capsys):
 
 @pytest.mark.parametrize(("name", "text", "message"), [
     ("a.json", "{", "a.json: not JSON"), ("a.toml", "a = ", "a.toml: not TOML"),
-    ("a.json", "[]", "a.json: sweep: found []"), ("a.json", '{"seeds": [0]}', "sweep: found no 'volumes'")])
+    ("a.json", "[]", "a.json: found [], expected"), ("a.json", '{"seeds": [0]}',
+     "volumes: found nothing, expected this field")])
 def test_unreadable_settings(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=message.replace("[", r"\[")):
@@ -186,7 +193,7 @@ def test_toml_and_tuned_settings(tmp_path):
                                      'accelerations = [8]\n[[methods]]\nmethod = "cg_sense"\n')
     settings = sweep.load_sweep(tmp_path / "a.toml")
     assert sweep.make_jobs(settings)[0]["settings"] == {"regularization": 0.02}
-    settings["methods"].append(sweep.ENTRY | {"method": "zero_filled"})
+    settings["methods"].append(sweep.Entry(method="zero_filled").model_dump())
     with pytest.raises(ValueError, match="tuned: found no settings of 'zero_filled', expected it among cg_sense"):
         sweep.make_jobs(settings)
 
