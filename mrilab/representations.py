@@ -17,6 +17,7 @@ Both grids cover the field of view of the acquisition with the image's centre at
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -230,8 +231,9 @@ class _Field(torch.nn.Module):
     def prior_image(self) -> torch.Tensor:
         return self.evaluate(self.prior_shape)
 
+    @abstractmethod
     def evaluate(self, shape: Sequence[int]) -> torch.Tensor:
-        raise NotImplementedError
+        """The value on a grid over the field of view, complex ``(z, y, x)``."""
 
     def fit(self, problem: Problem, target: torch.Tensor, rho: float, iterations: int = 5) -> None:
         """The data step by Adam, ``steps`` for each iteration; the optimizer remembers the data steps before."""
