@@ -180,10 +180,10 @@ def check_sampling(kspace: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tens
     >>> int(mask.sum()), notes
     (12, ['mask: 12 of 24 positions called measured hold zeros and were not measured'])
     """
-    unit = kspace.abs().max()
+    unit = torch.stack([coil.abs().max() for coil in kspace]).max()         # coil by coil, to spare memory
     if not unit > 0:
         return kspace, mask, []
-    square = sum(((coil / unit).abs().square() for coil in kspace), torch.zeros(()))       # to spare memory
+    square = sum(((coil / unit).abs().square() for coil in kspace), torch.zeros(()))
     energy, profile = square.sum(-1).cpu(), square.sum((0, 1)).cpu()
     agreed, notes = agreed_mask(mask.cpu(), (kspace != 0).any(0).any(-1).cpu() * energy.clamp_min(1e-30))
     axes = corner_axes(energy, profile, agreed)

@@ -4,6 +4,7 @@ Axes are ``(z, y, x)`` with x the readout; a voxel size is ``(dz, dy, dx)`` in m
 :mod:`mrilab.files` and :mod:`mrilab.nifti`.
 """
 
+import copy
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -171,8 +172,10 @@ class Acquisition:
     def to(self, device: str | torch.device) -> "Acquisition":
         """The same acquisition with its arrays on another device, which this machine must have."""
         check_device(device)
-        return Acquisition(self.kspace.to(device), self.maps.to(device), self.mask.to(device),
-                           self.voxel_size, self.noise, self.info)
+        moved = copy.copy(self)         # what was checked when it was made is not checked again
+        moved.kspace, moved.maps, moved.mask = (x.to(device) for x in (self.kspace, self.maps, self.mask))
+        moved.info = dict(self.info)
+        return moved
 
 
 def _standard_deviation(noise: Any) -> float:
