@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from .checks import check_voxel_size, check_weight
-from .coils import birdcage_maps
-from .fourier import fft3c
+from .coils import birdcage_maps, head_array_maps
+from .fourier import fft3c, resize_centred
 from .masks import poisson_disc_mask
 from .metrics import percentile
 from .volumes import Acquisition, Volume
@@ -21,13 +21,14 @@ from .volumes import Acquisition, Volume
 FIELD_OF_VIEW = (168, 216, 168)     # mm, of the phantom: z up, y to the front, x to one side
 
 
-def simulate_acquisition(volume: Volume, acceleration: float, coils: int = 8, noise: float = 0.01,
-                         seed: int = 0) -> tuple[Acquisition, torch.Tensor]:
-    """Undersampled multi-coil k-space of a volume, ``y = M (F S x + n)``.
+def simulate_acquisition(volume: Volume, acceleration: float, coils: int = 8, noise: float = 0.01, seed: int = 0,
+                         voxel_size: Sequence[float] | None = None) -> tuple[Acquisition, torch.Tensor]:
+    """Undersampled multi-coil k-space of a volume, ``y = M (C F S x + n)``, where ``C`` crops to the scan's matrix.
 
-    The image is scaled so that the 99th percentile of its magnitude is 1; a real one gets a smooth
-    random phase. An affine stays with the scan. Coils are :func:`~mrilab.coils.birdcage_maps`, the mask is a
-    :func:`~mrilab.masks.poisson_disc_mask`.
+    The image is scaled so that the 99th percentile of its magnitude is 1; a real one gets a smooth random phase. Coils
+    (:func:`~mrilab.coils.head_array_maps`) and phase act on the volume's own voxels, and a scan with larger ones
+    measures the middle of that k-space, as a scanner would: what is simulated and what is reconstructed share no grid.
+    The mask is a :func:`~mrilab.masks.poisson_disc_mask`. An affine stays with the scan.
 
     Parameters
     ----------
@@ -37,26 +38,31 @@ def simulate_acquisition(volume: Volume, acceleration: float, coils: int = 8, no
         (kz, ky) positions over positions measured.
     coils : int
     noise : float
-        Standard deviation of the Gaussian noise, on the real and the imaginary part each.
+        Standard deviation of the Gaussian noise of a scan at the volume's own voxel size, on the real and the imaginary
+        part each. Each sample of k-space is measured once, so a scan with voxels of eight times the volume has
+        ``8 ** 0.5`` times less, for images of the same intensities: ``acquisition.noise``.
     seed : int
         Of phase, mask and noise.
+    voxel_size : tuple of float, optional
+        Of the scan, in mm; not finer than that of the volume. By default it is the volume's, and the coils are those of
+        :func:`~mrilab.coils.birdcage_maps`.
 
     Returns
     -------
     acquisition : Acquisition
     truth : Tensor
-        complex64 ``(z, y, x)``, scaled and with its phase.
+        complex64 ``(z, y, x)``, scaled and with its phase, at the scan's voxel size.
 
     Raises
     ------
     ValueError
-        For a volume of zeros, a negative noise, or what coils and mask refuse.
+        For a volume of zeros, a negative noise, voxels finer than the volume's, or what coils and mask refuse.
 
     Examples
     --------
-    >>> acq, truth = simulate_acquisition(head_phantom((6, 6, 6)), acceleration=4, coils=4)
-    >>> acq.kspace.shape, acq.acceleration, truth.dtype
-    (torch.Size([4, 28, 36, 28]), 4.0, torch.complex64)
+    >>> acq, truth = simulate_acquisition(head_phantom((6, 6, 6)), acceleration=4, coils=4, voxel_size=(12, 12, 12))
+    >>> acq.kspace.shape, acq.acceleration, truth.dtype, round(acq.noise, 4)
+    (torch.Size([4, 14, 18, 14]), 4.0, torch.complex64, 0.0035)
     """
     if not isinstance(volume, Volume):
         raise ValueError(f"volume: found {type(volume).__name__}, expected a Volume(data, voxel_size)")
@@ -65,18 +71,29 @@ def simulate_acquisition(volume: Volume, acceleration: float, coils: int = 8, no
     if scale == 0:
         raise ValueError("volume: found a 99th percentile of 0, expected an image that is not mostly zero")
     generator = torch.Generator().manual_seed(seed)
-    truth = volume.data.to(torch.complex64) / scale
+    image = volume.data.to(torch.complex64) / scale
     if not volume.data.is_complex():
-        truth = truth * torch.exp(1j * smooth_phase(truth.shape, generator).to(truth.device))
-    shape = tuple(truth.shape)
-    maps = birdcage_maps(shape, coils).to(truth.device)
-    mask = poisson_disc_mask(shape, acceleration, seed=seed).to(truth.device)
-    kspace = torch.zeros_like(maps)
-    for s, y in zip(maps, kspace):
-        n = torch.view_as_complex(torch.randn(*shape, 2, generator=generator)).to(truth.device)
-        y.copy_((fft3c(s * truth) + noise * n) * mask[..., None])
+        image = image * torch.exp(1j * smooth_phase(image.shape, generator).to(image.device))
     place = {"affine": volume.info["affine"]} if "affine" in volume.info else {}
-    return Acquisition(kspace, maps, mask, volume.voxel_size, noise, place), truth
+    scan = Volume(image, volume.voxel_size, place)
+    if voxel_size is not None:
+        scan = scan.resample(voxel_size)
+    shape = tuple(scan.data.shape)
+    if any(n > m for n, m in zip(shape, image.shape)):
+        raise ValueError(f"voxel_size: found {tuple(voxel_size or ())} mm, expected none finer than the volume's, "
+                         f"{volume.voxel_size}: it knows nothing of them")
+    if voxel_size is None:
+        maps = fine = birdcage_maps(shape, coils).to(image.device)
+    else:
+        maps, fine = (head_array_maps(tuple(x.shape), coils, volume.field_of_view).to(image.device)
+                      for x in (scan.data, image))
+    mask = poisson_disc_mask(shape, acceleration, seed=seed).to(image.device)
+    share = (scan.data.numel() / image.numel()) ** 0.5
+    kspace = torch.zeros_like(maps)
+    for s, y in zip(fine, kspace):
+        n = torch.view_as_complex(torch.randn(*shape, 2, generator=generator)).to(image.device)
+        y.copy_(share * (resize_centred(fft3c(s * image), shape) + noise * n) * mask[..., None])
+    return Acquisition(kspace, maps, mask, scan.voxel_size, share * noise, scan.info), scan.data
 
 
 def smooth_phase(shape: Sequence[int], generator: torch.Generator | None = None, device: str | torch.device = "cpu"

@@ -1,13 +1,18 @@
+import shutil
+import subprocess
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 
 from mrilab.classical import cg_sense, l1_wavelet, soft_threshold, total_variation, zero_filled
 from mrilab.metrics import percentile, psnr
 from mrilab.operators import SenseOperator
+from mrilab.raw import read_cfl, save_cfl
 from mrilab.simulate import head_phantom, simulate_acquisition
-from mrilab.volumes import Acquisition
+from mrilab.volumes import Acquisition, load_volume
+from mrilab.wavelets import WaveletTransform, filter_matrix
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +84,10 @@ def small():
 
 
 def objective(method, acq, x, weight):
-    """As the docstrings define it, written with sigpy and torch.diff; ``weight`` in the units of ``acq``."""
-    from sigpy.linop import Wavelet
-
+    """As the docstrings define it, with wavelets that stay where they are; ``weight`` in the units of ``acq``."""
     if method is l1_wavelet:
-        coefficients = Wavelet(tuple(x.shape), wave_name="db4", level=1)(x.numpy())
-        penalty = abs(coefficients).sum().item()
+        W = WaveletTransform(x.shape, "db4")
+        penalty = torch.hypot(W.forward(x.real), W.forward(x.imag)).sum().item()
     else:
         mean = torch.tensor(acq.voxel_size).double().log().mean().exp().item()
         closed = [torch.cat([x, x.narrow(d, 0, 1)], d) for d in range(3)]
@@ -95,9 +98,38 @@ def objective(method, acq, x, weight):
 
 
 def solve(method, acq, weight, iterations=150):
-    transform = {"wavelet": "db4"} if method is l1_wavelet else {}
-    with mock.patch("mrilab.classical.LEVELS", 1):              # sigpy's, at this size
-        return method(acq, weight, iterations=iterations, progress=False, **transform)
+    """Without the shifts of the wavelets there is one objective."""
+    if method is l1_wavelet:
+        with mock.patch("mrilab.classical.torch.randint", lambda *_, **__: torch.zeros(3, dtype=int)):
+            return method(acq, weight, iterations=4 * iterations, progress=False)
+    return method(acq, weight, iterations=iterations, progress=False)
+
+
+@pytest.mark.parametrize("wavelet", ["haar", "db4", "sym5", "coif1"])
+def test_wavelets_are_those_of_pywavelets(wavelet):
+    import pywt
+
+    taps = pywt.Wavelet(wavelet).dec_len
+    x = torch.randn(32, generator=torch.Generator().manual_seed(0))
+    expected = np.concatenate(pywt.dwt(x.numpy(), wavelet, mode="periodization"))
+    assert np.allclose((filter_matrix(32, wavelet) @ x.roll(taps // 2 - 1)).numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(8, 16, 24), (7, 20, 9), (33, 5, 40)])
+def test_wavelet_transform_is_an_isometry_at_every_shift(shape):
+    x = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    for shift in ((0, 0, 0), (1, 7, 3)):
+        W = WaveletTransform(shape, "db2", shift)
+        c = W.forward(x)
+        assert c.norm() == pytest.approx(x.norm().item(), rel=1e-5) and torch.allclose(W.adjoint(c), x, atol=1e-5)
+        other = torch.randn(c.shape, generator=torch.Generator().manual_seed(1))
+        assert (W.forward(x) * other).sum().item() == pytest.approx((x * W.adjoint(other)).sum().item(), abs=1e-2)
+
+
+def test_wavelets_of_a_shifted_volume_are_shifted():
+    x = torch.randn(16, 8, 24, generator=torch.Generator().manual_seed(0))
+    moved = WaveletTransform(x.shape, "db4").forward(x.roll((-3, -5, -6), (0, 1, 2)))
+    assert torch.allclose(WaveletTransform(x.shape, "db4", (3, 5, 6)).forward(x), moved, atol=1e-5)
 
 
 def test_soft_threshold_solves_its_problem():
@@ -110,23 +142,36 @@ def test_soft_threshold_solves_its_problem():
     assert ((best == 0) == (z.abs() <= 0.4)).all()
 
 
-def test_sparsity_reaches_the_objective_of_sigpys_solver(method):
-    """sigpy's own apps, on voxels that are cubes, where its total variation is ours."""
-    from sigpy.mri.app import L1WaveletRecon, TotalVariationRecon
+def test_total_variation_reaches_the_objective_of_sigpys_solver():
+    """On voxels that are cubes, where sigpy's total variation is ours."""
+    from sigpy.mri.app import TotalVariationRecon
 
     acq, truth = simulate_acquisition(head_phantom((11, 11, 11)), acceleration=3, coils=4)
     scale = percentile(cg_sense(acq, iterations=10, progress=False).image, 0.99)
     mask = acq.mask[..., None].expand(acq.maps.shape[1:]).float().numpy()
-    arguments = dict(weights=mask, show_pbar=False)
-    if method is l1_wavelet:
-        app = L1WaveletRecon(acq.kspace.numpy(), acq.maps.numpy(), 0.01 * scale, max_iter=300, **arguments)
-    else:
-        app = TotalVariationRecon(acq.kspace.numpy(), acq.maps.numpy(), 0.01 * scale, max_iter=600, **arguments)
+    app = TotalVariationRecon(acq.kspace.numpy(), acq.maps.numpy(), 0.01 * scale, max_iter=600, weights=mask,
+                              show_pbar=False)
     theirs = torch.from_numpy(app.run())
-    ours = solve(method, acq, 0.01).image
-    costs = [objective(method, acq, x, 0.01 * scale) for x in (ours, theirs, truth)]
+    ours = solve(total_variation, acq, 0.01).image
+    costs = [objective(total_variation, acq, x, 0.01 * scale) for x in (ours, theirs, truth)]
     assert costs[0] <= 1.001 * costs[1] and costs[1] < 1.01 * costs[0] < costs[2]
     assert (ours - theirs).norm() < 0.02 * theirs.norm()
+
+
+@pytest.mark.skipif(not shutil.which("bart"), reason="bart is not installed")
+def test_l1_wavelet_is_as_good_as_that_of_bart(tmp_path):
+    """Each with the best of its weights."""
+    acq, truth = simulate_acquisition(load_volume("colin27_ch2"), 6, noise=0.03, voxel_size=(3, 4, 3.75))
+    scale = percentile(cg_sense(acq, iterations=10, progress=False).image, 0.99)
+    save_cfl(tmp_path / "kspace.cfl", acq.kspace / scale)
+    save_cfl(tmp_path / "maps.cfl", acq.maps)
+    ours, theirs = [], []
+    for weight in (0.0003, 0.0006, 0.0012):
+        subprocess.run(["bart", "pics", "-S", "-i", "100", "-R", f"W:7:0:{weight}", "kspace", "maps", "out"],
+                       cwd=tmp_path, check=True, capture_output=True)
+        theirs.append(psnr(torch.from_numpy(np.array(read_cfl(tmp_path / "out.cfl")))[0] * scale, truth))
+        ours.append(psnr(l1_wavelet(acq, weight, progress=False).image, truth))
+    assert max(ours) > max(theirs) - 0.1 and max(theirs) > psnr(cg_sense(acq, progress=False).image, truth) + 1
 
 
 def test_no_image_nearby_is_better(method, small):
