@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from mrilab import diffusion
+from mrilab.augmentation import cut, make_head, source
 from mrilab.diffusion import denoising_loss
 from mrilab.graphs import Recorded
-from mrilab.heads import cut, make_head, source
 from mrilab.priors import new_prior
 from mrilab.processes import hardware
 from mrilab.simulate import head_phantom

@@ -29,10 +29,10 @@ from pathlib import Path
 
 import torch
 
+from mrilab.augmentation import usable
 from mrilab.datasets import at_hand, list_datasets, sha256
 from mrilab.diffusion import denoising_loss
 from mrilab.files import write_hdf5
-from mrilab.heads import usable
 from mrilab.priors import new_prior, read_card, save_prior
 from mrilab.processes import hardware
 from mrilab.training import train
@@ -108,7 +108,7 @@ def settings_of(name, options):
     """The arguments of :func:`mrilab.training.train` that a prior has for itself."""
     network = dict(network="unet", light=LIGHT and PRIORS[name].get("network") != "operator") | PRIORS[name]
     return dict(volumes=usable(people(options.heads), network["voxel_sizes"]), widths=WIDTHS, batch=options.batch,
-                patch=PATCH, device=options.device, heads="torch", learning_rate=options.learning_rate, **network)
+                patch=PATCH, device=options.device, learning_rate=options.learning_rate, **network)
 
 
 def train_one(name, options, patches, until=math.inf):

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 from test_augmentation import blobs
 
-from mrilab import training
-from mrilab.augmentation import batches
+from mrilab import augmentation, training
+from mrilab.augmentation import POOL, Stream
 from mrilab.diffusion import Prior
 from mrilab.priors import load_prior, new_prior, save_prior
 from mrilab.processes import check_device
@@ -21,7 +21,7 @@ from mrilab.training import train, validate, validation_slices
 from mrilab.unet import UNet
 from mrilab.volumes import Volume, save_volume
 
-SMALL = dict(batch=4, patch=16, widths=(4, 8), progress=False)
+SMALL = dict(batch=4, patch=16, widths=(4, 8), whole=32, progress=False)
 
 
 def card(path):
@@ -36,7 +36,7 @@ def same_weights(one, other):
 def test_training_learns_to_denoise(tmp_path):
     path = train([blobs()], (2, 2), tmp_path / "p.safetensors", steps=300, learning_rate=5e-3, validation=blobs(seed=3),
                  interval=150, people=["a"], **SMALL)
-    clean, _ = next(batches([blobs(seed=7)], (2, 2), batch=16, patch=16, seed=5))
+    clean, _ = next(iter(Stream([blobs(seed=7)], (2, 2), 16, 16, seed=5)))
     noise = 0.2 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     trained = (load_prior(path).denoise(clean + noise, 0.2) - clean).std()
     untrained = (Prior(UNet((4, 8)), (2, 2)).denoise(clean + noise, 0.2) - clean).std()
@@ -57,7 +57,7 @@ def test_a_prior_of_volumes_is_trained_like_one_of_slices(tmp_path):
     assert prior.dims == 3 and prior.voxel_sizes == (2, 4)
     assert found["voxel_sizes"] == [2, 4] and found["odds"] == [[2, 3], [4, 1]] and found["network"] == "unet3d"
     assert len(found["validation"][0]["loss"]) == 9
-    clean, _ = next(batches([blobs(seed=7)], (2, 2), batch=4, patch=16, seed=5, dims=3))
+    clean, _ = next(iter(Stream([blobs(seed=7)], (2, 2), 4, 16, seed=5, dims=3)))
     noise = 0.2 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     trained = (prior.denoise(clean + noise, 0.2, (2, 2, 2)) - clean).std()
     untrained = (new_prior("unet3d", (2, 4), (4, 8)).denoise(clean + noise, 0.2) - clean).std()
@@ -101,12 +101,54 @@ def test_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path, mon
     assert not (tmp_path / "halves.checkpoint").exists()
 
 
+def test_training_stops_in_time_and_goes_on(tmp_path, monkeypatch):
+    """A run that was told to stop, and went on, is the run that was not; with whole slices and a change of heads."""
+    monkeypatch.setattr(augmentation, "PATCHES", 3 * POOL)
+    monkeypatch.setattr(training, "REPORT", 4)
+    whole = train([blobs()], (2, 2), tmp_path / "whole.safetensors", steps=12, **SMALL)
+    part = tmp_path / "part.safetensors"
+    train([blobs()], (2, 2), part, steps=12, until=0.0, **SMALL)
+    assert not part.exists() and torch.load(tmp_path / "part.checkpoint", weights_only=True)["step"] == 4
+    with pytest.raises(ValueError, match="whole 32, expected 0"):
+        train([blobs()], (2, 2), part, steps=12, **(SMALL | dict(whole=0)))
+    train([blobs()], (2, 2), part, steps=12, **SMALL)
+    assert same_weights(whole, part)
+
+
 def test_accumulated_parts_give_the_whole_batch(tmp_path, monkeypatch):
     monkeypatch.setattr("mrilab.diffusion.bf16", lambda device: False)
     paths = [train([blobs()], (2, 4), tmp_path / f"{n}.safetensors", steps=5, accumulate=n, **SMALL) for n in (1, 4)]
     one, four = (load_file(p) for p in paths)
     assert all(torch.allclose(one[k].float(), four[k].float(), atol=1e-3) for k in one)
     assert card(paths[0])["losses"]["mean"] == pytest.approx(card(paths[1])["losses"]["mean"], rel=1e-3)
+
+
+def test_a_batch_too_large_for_the_card_goes_in_parts(tmp_path, monkeypatch, capsys):
+    """As of a card on which three slices at a time are too many: the result is that of one with room."""
+    monkeypatch.setattr("mrilab.diffusion.bf16", lambda device: False)
+    whole = train([blobs()], (2, 2), tmp_path / "whole.safetensors", steps=4, **SMALL)
+    loss = training.denoising_loss
+
+    def tight(model, clean, *others):
+        if len(clean) > 2:
+            raise torch.cuda.OutOfMemoryError("no room")
+        return loss(model, clean, *others)
+
+    monkeypatch.setattr(training, "denoising_loss", tight)
+    parts = train([blobs()], (2, 2), tmp_path / "parts.safetensors", steps=4, **SMALL)
+    assert "parts: too large for the card; from now on 2 parts a batch" in capsys.readouterr().out
+    one, other = load_file(whole), load_file(parts)
+    assert all(torch.allclose(one[k].float(), other[k].float(), atol=1e-3) for k in one)
+    monkeypatch.setattr(training, "denoising_loss", lambda *a: tight(a[0], [0] * 9))
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        train([blobs()], (2, 2), tmp_path / "none.safetensors", steps=4, **SMALL)
+
+
+def test_a_light_prior_says_so_on_its_card(tmp_path):
+    path = train([blobs()], (2, 2), tmp_path / "p.safetensors", steps=2, light=True, **SMALL)
+    assert card(path)["light"] and load_prior(path).net.down[0].conv2.kernel_size == (1, 1)
+    with pytest.raises(ValueError, match="^initial: found .*, light True, expected .*, light False"):
+        train([blobs()], (2, 2), tmp_path / "q.safetensors", steps=2, initial=path, **SMALL)
 
 
 def command(tmp_path, out, *launcher, steps=40):
