@@ -15,7 +15,7 @@ from test_augmentation import blobs
 from mrilab import augmentation, training
 from mrilab.augmentation import POOL, Stream
 from mrilab.diffusion import Prior
-from mrilab.priors import load_prior, new_prior, save_prior
+from mrilab.priors import load_prior, new_prior, read_card, save_prior
 from mrilab.processes import check_device
 from mrilab.training import train, validate, validation_slices
 from mrilab.unet import UNet
@@ -50,8 +50,8 @@ def test_training_learns_to_denoise(tmp_path):
 
 
 def test_a_prior_of_volumes_is_trained_like_one_of_slices(tmp_path):
-    path = train([blobs()], {2: 3, 4: 1}, tmp_path / "p.safetensors", steps=150, learning_rate=5e-3, batch=2, patch=16,
-                 widths=(4, 8), network="unet3d", conditioned=True, validation=blobs(seed=3), interval=150,
+    path = train([blobs()], {2: 3, 4: 1}, tmp_path / "p.safetensors", steps=150, learning_rate=5e-3, batch=4, patch=16,
+                 widths=(4, 8), network="unet3d", conditioned=True, validation=blobs(seed=3), interval=150, seed=1,
                  progress=False)
     prior, found = load_prior(path), card(path)
     assert prior.dims == 3 and prior.voxel_sizes == (2, 4)
@@ -142,6 +142,16 @@ def test_a_batch_too_large_for_the_card_goes_in_parts(tmp_path, monkeypatch, cap
     monkeypatch.setattr(training, "denoising_loss", lambda *a: tight(a[0], [0] * 9))
     with pytest.raises(torch.cuda.OutOfMemoryError):
         train([blobs()], (2, 2), tmp_path / "none.safetensors", steps=4, **SMALL)
+
+
+@pytest.mark.parametrize("made", ["numpy", "torch", None])
+def test_priors_trained_before_can_be_used(tmp_path, made):
+    """Their cards say otherwise, or not at all, how slices were made, and nothing of whole ones."""
+    path = train([blobs()], (2, 2), tmp_path / "p.safetensors", steps=1, **SMALL)
+    fields = {key: value for key, value in card(path).items() if key not in ("heads", "whole")}
+    path.with_suffix(".json").write_text(json.dumps(fields | (dict(heads=made) if made else {})))
+    assert load_prior(path).voxel_sizes == (2, 2) and read_card(path).model_dump().get("heads") == made
+    train([blobs()], (2, 2), tmp_path / "q.safetensors", steps=1, initial=path, **SMALL)
 
 
 def test_a_light_prior_says_so_on_its_card(tmp_path):
@@ -253,6 +263,10 @@ def test_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
                              (dict(SMALL, seed=1), "seed 0, expected 1")):
         with pytest.raises(ValueError, match=rf"other.checkpoint: found a run with {message}"):
             train([blobs()], (2, 2), tmp_path / "other.safetensors", steps=6, interval=2, **changed)
+    state = torch.load(checkpoint, weights_only=True)
+    torch.save(state | dict(settings=state["settings"] | dict(heads="numpy")), checkpoint)
+    with pytest.raises(ValueError, match="other.checkpoint: found a run with heads 'numpy', expected 'torch'"):
+        train([blobs()], (2, 2), tmp_path / "other.safetensors", steps=6, interval=2, **SMALL)
     checkpoint.write_bytes(whole[:-100])
     with pytest.raises(ValueError, match="other.checkpoint: not a checkpoint, or damaged"):
         train([blobs()], (2, 2), tmp_path / "other.safetensors", steps=6, interval=2, **SMALL)
