@@ -158,9 +158,7 @@ def _by_look_ups(coefficients: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     for corner in itertools.product((0, 1), repeat=3):
         grid = torch.stack([(high if c else low)[a] for a, c in enumerate(corner)][::-1], dim=-1)
         value = grid_sample(volume, grid.reshape(1, 1, 1, -1, 3), align_corners=True, padding_mode="reflection")
-        weight = torch.ones((), device=at.device)
-        for a, c in enumerate(corner):
-            weight = weight * (1 - share[a] if c else share[a])
+        weight = math.prod(1 - share[a] if c else share[a] for a, c in enumerate(corner))
         out += weight * value.reshape(shape)
     return out * inside
 

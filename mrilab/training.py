@@ -29,7 +29,7 @@ from .datasets import locate, sha256
 from .diffusion import Prior, denoising_loss, to_channels
 from .graphs import Recorded
 from .metrics import percentile
-from .priors import Network, Positive, checked, load_prior, new_prior, read_card, save_prior, whole_file
+from .priors import Count, Network, Positive, checked, load_prior, new_prior, read_card, save_prior, whole_file
 from .processes import hardware, join, leave
 from .simulate import smooth_phase
 from .volumes import Volume
@@ -103,7 +103,7 @@ class Settings(Network):
     patch: Natural
     learning_rate: Positive
     seed: Annotated[int, Field(ge=0)]
-    whole: Annotated[int, Field(ge=0)] | None = None
+    whole: Count | None = None
     heads: Literal["torch"] = "torch"       # how slices are made; "numpy" of older priors: patches alone
     initial: str | None = None              # SHA-256 of the weights to start from
     data_sha256: tuple[str, ...]            # of each volume

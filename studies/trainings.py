@@ -94,5 +94,5 @@ def flops(prior, patch):
     """Floating-point operations of a training step for each slice: a backward pass costs two forward ones."""
     x = torch.zeros(1, 2, *[patch] * prior.dims)
     with FlopCounterMode(display=False) as counter:
-        prior.denoise(x, 0.1, [1] * prior.dims)
+        prior.denoise(x, 0.1, prior.voxel_sizes[:1] * prior.dims)
     return 3 * counter.get_total_flops()
