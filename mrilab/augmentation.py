@@ -4,7 +4,8 @@ A *head* is one person's bent, recoloured, brought to some voxel size and given 
 takes milliseconds on a GPU and about a second on a processor's core. Thousands of patches and some whole slices are
 cut from it at once, or cubes for a network of volumes. A pool of heads is in use at a time, and the oldest gives way to
 a new one when its patches are used up. Head ``m`` and all that is cut from it follow from ``(seed, m)``, and what a
-step sees from ``(seed, step)``: neither the number of training processes nor an interruption changes it.
+step sees from ``(seed, step)``: an interruption does not change it, and each of several training processes knows the
+whole batch.
 """
 
 import functools
@@ -428,14 +429,12 @@ class Stream:
     voxel_sizes : tuple or dict
         Smallest and largest voxel size in mm, equal for a fixed-resolution prior; or a table ``{size: odds}``.
     batch, patch : int
-        Patches of a step over all processes, and their side in pixels.
+        Patches of a step, and their side in pixels.
     whole : int, optional
         Side of the whole slices, of which a step has as many as make the pixels of the patches; 0 for patches alone. If
         it is not given, that of a square that holds a slice of a head.
     seed, begin : int
         Of the random numbers, and the first step.
-    rank, ranks : int
-        Training process ``rank`` of ``ranks`` takes every ``ranks``-th element of a batch.
     device : str or torch.device
         Where heads are made and patches kept: ``POOL`` times ``PATCHES``, in half precision, 0.5 GB of 64 x 64.
     dims : int
@@ -464,20 +463,21 @@ class Stream:
     """
 
     def __init__(self, heads: Sequence[Head], voxel_sizes: VoxelSizes, batch: int = 8, patch: int = 64,
-                 whole: int | None = None, seed: int = 0, begin: int = 0, rank: int = 0, ranks: int = 1,
-                 device: str | torch.device = "cpu", dims: int = 2) -> None:
-        drawn = np.array([h[3].get("kind") == "labels" for h in _headers(heads, voxel_sizes, patch, dims)])
+                 whole: int | None = None, seed: int = 0, begin: int = 0, device: str | torch.device = "cpu",
+                 dims: int = 2) -> None:
+        self.headers = _headers(heads, voxel_sizes, patch, dims)
+        drawn = np.array([info.get("kind") == "labels" for *_, info in self.headers])
         odds = np.where(drawn, LABEL_SHARE / max(1, drawn.sum()), (1 - LABEL_SHARE) / max(1, (~drawn).sum()))
         self.odds = odds / odds.sum()
         self.source = functools.lru_cache(KEPT)(lambda i: source(heads[i], device))
-        self.voxel_sizes, self.seed, self.step, self.rank, self.ranks = voxel_sizes, seed, begin, rank, ranks
-        self.batch, self.patch, self.dims, self.at_once = batch, patch, dims, min(POOL, batch)
+        self.voxel_sizes, self.seed, self.step, self.dims = voxel_sizes, seed, begin, dims
+        self.batch, self.patch, self.at_once = batch, patch, min(POOL, batch)
         side = 16 * math.ceil(EXTENT / ends_of(voxel_sizes)[0] / 16)
         self.whole = 0 if dims == 3 else max(side, patch) if whole is None else whole
-        self.share = -(-batch // self.at_once)                    # patches of a head in a step
+        self.share = -(-batch // self.at_once)                  # patches of a head in a step
         count = min(PATCHES, VOXELS // patch**dims)
-        self.refresh = max(1, count // (self.at_once * self.share))       # steps between replacing one of the heads
-        self.wholes = max(1, round(batch * patch**2 / self.whole**2 / ranks)) * ranks if self.whole else 0
+        self.refresh = max(1, count // (self.at_once * self.share))     # steps between replacing one of the heads
+        self.wholes = max(1, round(batch * patch**2 / self.whole**2)) if self.whole else 0
         self.pool: dict[int, tuple] = {}
 
     def make(self, number: int) -> tuple[torch.Tensor, ...]:
@@ -511,13 +511,12 @@ class Stream:
             first = (self.step - max(0, number - self.at_once + 1) * self.refresh) * self.share
             parts.append([t[first:first + self.share] for t in self.pool[number][:2]])
         slices, sizes = (torch.stack(p, dim=1).flatten(0, 1)[:self.batch] for p in zip(*parts))
-        mine = slice(self.rank, None, self.ranks)
-        return slices[mine].float(), sizes[mine]
+        return slices.float(), sizes
 
     def _whole_slices(self, newest: int) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng([self.seed, 3, self.step])
         chosen = [(newest - int(a), int(b)) for a, b in zip(rng.integers(self.at_once, size=self.wholes),
                                                            rng.integers(WHOLE, size=self.wholes))]
-        slices, sizes = (torch.stack([self.pool[head][part][i] for head, i in chosen[self.rank::self.ranks]])
+        slices, sizes = (torch.stack([self.pool[head][part][i] for head, i in chosen])
                          for part in (2, 3))
         return slices.float(), sizes

@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from .augmentation import Stream, VoxelSizes, ends_of, header
+from .augmentation import Stream, VoxelSizes, ends_of
 from .checks import in_plane
 from .datasets import locate, sha256
 from .diffusion import Prior, denoising_loss, to_channels
@@ -201,8 +201,8 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
     run = _Run(settings, initial, out.with_suffix(".checkpoint"), device, rank, ranks)
     check = validation_slices(validation, dims=run.prior.dims) if validation is not None else []
     run.resume()
-    stream = Stream(volumes, voxel_sizes, batch, patch, whole, seed, run.done, rank, ranks, device, run.prior.dims)
-    names, _, _, infos = zip(*map(header, volumes, itertools.count()))
+    stream = Stream(volumes, voxel_sizes, batch, patch, whole, seed, run.done, device, run.prior.dims)
+    names, _, _, infos = zip(*stream.headers)
     quiet: dict = {} if progress and not rank else {"disable": True}        # else TQDM_DISABLE decides
     bar = tqdm(range(run.done, steps), initial=run.done, total=steps, desc=out.stem, mininterval=2, **quiet)
     bar.set_postfix_str("making the first heads")
@@ -341,10 +341,13 @@ class _Run:
 
     def step(self, clean: torch.Tensor, voxel_size: torch.Tensor, accumulate: int) -> None:
         """One step on this process's share of a batch, which goes through the network in ``accumulate`` parts."""
-        mine, count = slice(self.rank, None, self.ranks), len(clean) * self.ranks
         generator = torch.Generator(self.device).manual_seed(self.settings.seed * 1_000_003 + self.done)
-        sigma = noise_levels(count, generator)[mine]
-        noise = torch.randn(count, *clean.shape[1:], generator=generator, device=self.device)[mine]
+        sigma = noise_levels(len(clean), generator)
+        noise = torch.randn(clean.shape, generator=generator, device=self.device)
+        # whole slices can be fewer than processes, then each takes them all; or not a multiple of them
+        ranks, total = self.ranks if len(clean) >= self.ranks else 1, len(clean)
+        clean, sigma, noise, voxel_size = (t[self.rank % ranks::ranks] for t in (clean, sigma, noise, voxel_size))
+        self.weight = len(clean) * ranks / total
         self.accumulate = max(self.accumulate, accumulate)
         while True:
             try:
@@ -384,7 +387,7 @@ class _Run:
             # gradients are exchanged once a step, with the last piece
             wait = self.shared.no_sync() if self.shared and piece is not pieces[-1] else contextlib.nullcontext()
             with wait:
-                loss = denoising_loss(model, *piece).mean() * (len(piece[0]) / len(clean))
+                loss = denoising_loss(model, *piece).mean() * (len(piece[0]) / len(clean) * self.weight)
                 loss.backward()
             total += loss.detach()
         return total

@@ -52,12 +52,6 @@ def test_what_a_step_sees_follows_from_seed_and_step(short_lived, dims):
     assert not same(steps[0], steps[1]) and not same(steps[0], stream(seed=1, dims=dims)[0])
 
 
-def test_processes_share_a_batch(short_lived):
-    for (slices, sizes), step in zip(stream(EVERY, batch=6, whole=16), range(EVERY)):
-        for rank in range(3):
-            assert same(stream(begin=step, batch=6, whole=16, rank=rank, ranks=3)[0], (slices[rank::3], sizes[rank::3]))
-
-
 def test_no_patch_is_seen_twice(short_lived):
     """Not in a batch larger than the pool, and not in the life of a head."""
     for batch, count in ((2 * POOL + 1, 1), (3, 40)):

@@ -161,18 +161,18 @@ def test_a_light_prior_says_so_on_its_card(tmp_path):
         train([blobs()], (2, 2), tmp_path / "q.safetensors", steps=2, initial=path, **SMALL)
 
 
-def command(tmp_path, out, *launcher, steps=40):
+def command(tmp_path, out, *launcher, more=""):
     """The training command of a shell, small."""
     volume = tmp_path / "blobs.h5"
     if not volume.exists():
         save_volume(volume, blobs())
-    options = (f"{volume} --voxel-size 2 4 --out {tmp_path / out} --steps {steps} --interval 4 --batch 4 --patch 16 "
-               "--widths 4 8 --threads 1")
+    options = (f"{volume} --voxel-size 2 4 --out {tmp_path / out} --steps 40 --interval 4 --batch 4 --patch 16 "
+               f"--widths 4 8 --threads 1 {more}")
     return [sys.executable, *launcher, "-m", "mrilab", "train", *options.split()]
 
 
-def run(*args):
-    return subprocess.run(command(*args), check=True, capture_output=True, text=True,
+def run(*args, **more):
+    return subprocess.run(command(*args, **more), check=True, capture_output=True, text=True,
                           env=dict(os.environ, OMP_NUM_THREADS="1"))
 
 
@@ -194,9 +194,11 @@ def test_kill_at_any_moment_and_the_same_command_goes_on(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_do_what_one_does(tmp_path):
-    run(tmp_path, "one.safetensors")
-    run(tmp_path, "two.safetensors", "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
+@pytest.mark.parametrize("more", ["", "--batch 64 --patch 24"])
+def test_two_processes_do_what_one_does(tmp_path, more):
+    """Whole slices are one, which cannot be shared, and three, of which one process takes two."""
+    run(tmp_path, "one.safetensors", more=more)
+    run(tmp_path, "two.safetensors", "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", more=more)
     assert card(tmp_path / "two.json")["processes"] == 2
     curves = [card(tmp_path / f"{n}.json")["losses"]["mean"] for n in ("one", "two")]
     assert curves[1] == pytest.approx(curves[0], rel=0.01)
