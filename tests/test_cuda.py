@@ -110,7 +110,7 @@ def test_coil_maps(scan):
     close(maps[1], maps[0], 1e-2)
 
 
-def test_heads(monkeypatch):
+def test_heads():
     volume = blobs((40, 44, 36))
     there, here = source(volume, CARD), source(volume)
     close(bend(there.data, there.voxel_size, np.random.default_rng(1)),
