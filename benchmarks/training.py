@@ -17,15 +17,16 @@ import numpy as np
 import torch
 
 from mrilab import diffusion
+from mrilab.augmentation import cut, make_head, source
 from mrilab.diffusion import denoising_loss
 from mrilab.graphs import Recorded
-from mrilab.heads import cut, make_head, source
 from mrilab.priors import new_prior
 from mrilab.processes import hardware
 from mrilab.simulate import head_phantom
 from mrilab.volumes import Volume
 from mrilab.writing import atomic_path
-from studies.train_priors import LIGHT, PATCH, PEAK, WIDTHS, forward_flops
+from studies.train_priors import LIGHT, PATCH, PEAK, WIDTHS
+from studies.trainings import flops as flops_of
 
 BF16 = diffusion.bf16
 
@@ -104,7 +105,7 @@ def main():
     parser.add_argument("--json", help="file to write")
     options = parser.parse_args()
     device, widths, light = torch.device(options.device), tuple(options.widths), options.light
-    flops = 3 * forward_flops("diverse", widths, light)
+    flops = flops_of(new_prior("unet", (1.0, 4.0), widths, light=light), PATCH)
     found = dict(hardware=hardware(device), torch=torch.__version__, date=datetime.date.today().isoformat(),
                  widths=widths, light=light, gflop_per_patch=round(flops / 1e9, 3), bfloat16_by_default=BF16(device))
     peak = next((value for key, value in PEAK.items() if key in found["hardware"]), None)

@@ -130,7 +130,7 @@ def _train(command: Command) -> None:
     p = command("train", commands.train, "train a prior on volumes",
                 "Train a 2D diffusion prior on slices of magnitude volumes.\n\n"
                 "The same command goes on after an interruption, from OUT with the ending .checkpoint.",
-                "  mrilab train heads/*.h5 --voxel-size 1 4 --out diverse.safetensors --device cuda --workers 8\n"
+                "  mrilab train heads/*.h5 --voxel-size 1 4 --out diverse.safetensors --device cuda\n"
                 "  mrilab train heads/*.h5 --voxel-size 2 --out fixed_2mm.safetensors --steps 2000\n"
                 "  torchrun --nproc-per-node 4 -m mrilab train heads/*.h5 --voxel-size 1 4 --out d.safetensors "
                 "--device cuda", writes=True)
@@ -156,8 +156,6 @@ def _train(command: Command) -> None:
     loop.add_argument("--initial", metavar="NAME", help="prior to start from: shipped, or a .safetensors file")
     machine = p.add_argument_group("machine")
     machine.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (%(default)s)")
-    machine.add_argument("--workers", type=int, default=0, metavar="N",
-                         help="processes that prepare slices; about 8 keep a GPU busy (%(default)s)")
     machine.add_argument("--threads", type=int, metavar="N", help="of the CPU (all)")
 
 

@@ -95,7 +95,7 @@ def draw_contrast(rng: np.random.Generator) -> np.ndarray:
 def paint(tissues: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """A magnitude image of a map of tissues, with sharp borders: each voxel is of one tissue.
 
-    Whoever samples it elsewhere by cubic B-splines, as :func:`mrilab.heads.bend` does, takes the image for the
+    Whoever samples it elsewhere by cubic B-splines, as :func:`mrilab.augmentation.bend` does, takes the image for the
     splines' coefficients and so gets the partial volume of a voxel: the B-spline is a window about as wide.
 
     Parameters

@@ -11,7 +11,7 @@ import itertools
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import Annotated, Any, Literal, cast
@@ -23,14 +23,13 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from .augmentation import VoxelSizes, batches, ends_of, header, magnitude
+from .augmentation import Stream, VoxelSizes, ends_of
 from .checks import in_plane
 from .datasets import locate, sha256
 from .diffusion import Prior, denoising_loss, to_channels
 from .graphs import Recorded
-from .heads import Stream, whole_side
 from .metrics import percentile
-from .priors import Network, Positive, checked, load_prior, new_prior, read_card, save_prior, whole_file
+from .priors import Count, Network, Positive, checked, load_prior, new_prior, read_card, save_prior, whole_file
 from .processes import hardware, join, leave
 from .simulate import smooth_phase
 from .volumes import Volume
@@ -104,7 +103,8 @@ class Settings(Network):
     patch: Natural
     learning_rate: Positive
     seed: Annotated[int, Field(ge=0)]
-    heads: Literal["numpy", "torch"] = "numpy"
+    whole: Count | None = None
+    heads: Literal["torch"] = "torch"       # how slices are made; "numpy" of older priors: patches alone
     initial: str | None = None              # SHA-256 of the weights to start from
     data_sha256: tuple[str, ...]            # of each volume
 
@@ -112,10 +112,10 @@ class Settings(Network):
 def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: str | Path, steps: int = 8000,
           batch: int = 8, patch: int = 64, widths: Sequence[int] = (32, 32, 64, 128, 128), conditioned: bool = False,
           learning_rate: float = 1e-3, seed: int = 0, initial: str | Path | None = None,
-          device: str | torch.device = "cpu", workers: int = 0, accumulate: int = 1, validation: Volume | None = None,
+          device: str | torch.device = "cpu", accumulate: int = 1, validation: Volume | None = None,
           interval: int = 500, people: Sequence[str] = (), progress: bool = True,
-          callback: Callable[[int, Prior], Any] | None = None, network: str = "unet",
-          light: bool = False, heads: Literal["numpy", "torch"] = "numpy", until: float = math.inf) -> Path:
+          callback: Callable[[int, Prior], Any] | None = None, network: str = "unet", light: bool = False,
+          whole: int | None = None, until: float = math.inf) -> Path:
     """Train a prior on slices of ``volumes`` and write it to ``out``.
 
     Adam with a warm-up and a cosine to zero, gradient norm clipped to 1, an exponential moving average of the
@@ -124,7 +124,7 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
     Parameters
     ----------
     volumes : list
-        Volumes of the training people: :class:`~mrilab.volumes.Volume`, paths or shipped names. Complex ones count
+        Of the training people: :class:`~mrilab.volumes.Volume`, paths or names, also of label maps. Complex ones count
         as their magnitudes. Files are read when their turn comes; their SHA-256 is taken at the start.
     voxel_sizes : tuple or dict
         ``(low, high)`` in mm: ``(1, 1)`` for a fixed-resolution prior, ``(1, 4)`` for a diverse one. Or the sizes
@@ -137,8 +137,6 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
     initial : str or Path, optional
         A prior, shipped or a file, whose weights to start from: it must have the same network. Without it, random ones.
     device : str or torch.device
-    workers : int
-        Processes that prepare training heads, for each training process.
     accumulate : int
         Parts in which a batch goes through the network, to save memory; the result is the same.
     validation : Volume, optional
@@ -154,9 +152,9 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
         :class:`~mrilab.neural_operator.OperatorPrior`, which is trained at one voxel size and always told it.
     light : bool
         A U-Net with less work at full resolution (:class:`~mrilab.unet.UNet`); an operator has none.
-    heads : str
-        ``"numpy"``: patches by :func:`mrilab.augmentation.batches`; ``"torch"``: patches and whole slices by
-        :class:`mrilab.heads.Stream`, made on the device and from label maps too, for a card that would wait otherwise.
+    whole : int, optional
+        Side of the whole slices that every fifth step has instead of patches, 0 for none; without it, one that holds a
+        slice of a head. As all that makes the slices, see :class:`mrilab.augmentation.Stream`.
     until : float
         Time (``time.time``) after which the state is kept and the call ends.
 
@@ -197,14 +195,14 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
         raise ValueError(f"batch: found {batch}, expected a multiple of {ranks} processes times {accumulate} parts")
     settings = checked(Settings, dict(
         network=network, light=light, voxel_sizes=ends_of(voxel_sizes), widths=tuple(widths), steps=steps, batch=batch,
-        patch=patch, odds=tuple(voxel_sizes.items()) if isinstance(voxel_sizes, dict) else None, seed=seed, heads=heads,
+        patch=patch, odds=tuple(voxel_sizes.items()) if isinstance(voxel_sizes, dict) else None, seed=seed, whole=whole,
         learning_rate=learning_rate, conditioned=conditioned or network == "operator",
         data_sha256=tuple(map(_digest, volumes)), initial=sha256(locate(initial, "prior")) if initial else None))
     run = _Run(settings, initial, out.with_suffix(".checkpoint"), device, rank, ranks)
     check = validation_slices(validation, dims=run.prior.dims) if validation is not None else []
     run.resume()
-    stream = _slices(settings, volumes, voxel_sizes, run, workers)
-    names, _, _, persons = zip(*map(header, volumes, itertools.count()))
+    stream = Stream(volumes, voxel_sizes, batch, patch, whole, seed, run.done, device, run.prior.dims)
+    names, _, _, infos = zip(*stream.headers)
     quiet: dict = {} if progress and not rank else {"disable": True}        # else TQDM_DISABLE decides
     bar = tqdm(range(run.done, steps), initial=run.done, total=steps, desc=out.stem, mininterval=2, **quiet)
     bar.set_postfix_str("making the first heads")
@@ -233,23 +231,11 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
     record = run.record()
     leave()
     if not rank:
-        record |= dict(people=[str(p) for p in people or dict.fromkeys(persons)], volumes=[Path(n).name for n in names])
+        persons = people or dict.fromkeys(info["person"] for info in infos)
+        record |= dict(people=[str(p) for p in persons], volumes=[Path(n).name for n in names])
         save_prior(out, run.averaged, record)
         run.checkpoint.unlink(missing_ok=True)
     return out
-
-
-def _slices(settings: Settings, volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, run: "_Run",
-            workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The training batches from where the run is, of either kind of heads."""
-    if settings.heads == "numpy":
-        return batches(volumes, voxel_sizes, settings.batch, settings.patch, settings.seed, run.done, run.rank,
-                       run.ranks, workers, run.device, run.prior.dims)
-    if run.prior.dims == 3:
-        raise ValueError("heads: found 'torch' for a network of volumes, expected 'numpy'")
-    side = max(whole_side(voxel_sizes), settings.patch)
-    return iter(Stream(volumes, voxel_sizes, settings.batch, settings.patch, side, settings.seed, run.done, run.rank,
-                       run.ranks, run.device))
 
 
 def _time_is_up(until: float, run: "_Run") -> bool:
@@ -355,10 +341,13 @@ class _Run:
 
     def step(self, clean: torch.Tensor, voxel_size: torch.Tensor, accumulate: int) -> None:
         """One step on this process's share of a batch, which goes through the network in ``accumulate`` parts."""
-        mine, count = slice(self.rank, None, self.ranks), len(clean) * self.ranks
         generator = torch.Generator(self.device).manual_seed(self.settings.seed * 1_000_003 + self.done)
-        sigma = noise_levels(count, generator)[mine]
-        noise = torch.randn(count, *clean.shape[1:], generator=generator, device=self.device)[mine]
+        sigma = noise_levels(len(clean), generator)
+        noise = torch.randn(clean.shape, generator=generator, device=self.device)
+        # whole slices can be fewer than processes, then each takes them all; or not a multiple of them
+        ranks, total = self.ranks if len(clean) >= self.ranks else 1, len(clean)
+        clean, sigma, noise, voxel_size = (t[self.rank % ranks::ranks] for t in (clean, sigma, noise, voxel_size))
+        self.weight = len(clean) * ranks / total
         self.accumulate = max(self.accumulate, accumulate)
         while True:
             try:
@@ -398,7 +387,7 @@ class _Run:
             # gradients are exchanged once a step, with the last piece
             wait = self.shared.no_sync() if self.shared and piece is not pieces[-1] else contextlib.nullcontext()
             with wait:
-                loss = denoising_loss(model, *piece).mean() * (len(piece[0]) / len(clean))
+                loss = denoising_loss(model, *piece).mean() * (len(piece[0]) / len(clean) * self.weight)
                 loss.backward()
             total += loss.detach()
         return total
@@ -449,8 +438,9 @@ def validation_slices(volume: Volume, slices: int = 4, dims: int = 2) -> list[tu
     (2, torch.Size([4, 2, 9, 12]), tensor([2., 2.]))
     """
     groups = []
+    magnitude = Volume(volume.data.abs(), volume.voxel_size) if volume.data.is_complex() else volume
     for multiple in (1, 2, 3):
-        small = magnitude(volume).resample(tuple(multiple * d for d in volume.voxel_size))
+        small = magnitude.resample(tuple(multiple * d for d in volume.voxel_size))
         image = small.data / percentile(small.data, 0.99)
         image = image * torch.exp(1j * smooth_phase(image.shape, torch.Generator().manual_seed(0)))
         if dims == 3:

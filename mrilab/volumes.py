@@ -305,7 +305,8 @@ def volume_header(name_or_path: str | Path) -> tuple[tuple[int, ...], tuple[floa
     """
     entry = entry_of(name_or_path)
     if entry is not None and entry.box:
-        return tuple(entry.shape), tuple(entry.voxel_size), {"person": entry.person, "licence": entry.licence}
+        info = dict(person=entry.person, licence=entry.licence, kind=entry.kind)
+        return tuple(entry.shape), tuple(entry.voxel_size), info
     return files.image_header(locate(name_or_path, "volume"))
 
 

@@ -29,17 +29,18 @@ from pathlib import Path
 
 import torch
 
+from mrilab.augmentation import usable
 from mrilab.datasets import at_hand, list_datasets, sha256
-from mrilab.diffusion import denoising_loss
 from mrilab.files import write_hdf5
-from mrilab.heads import usable
-from mrilab.priors import new_prior, read_card, save_prior
+from mrilab.priors import load_prior, read_card, save_prior
 from mrilab.processes import hardware
 from mrilab.training import train
 from mrilab.volumes import load_volume
 from mrilab.writing import atomic_path
 
-ROOT = Path(__file__).parents[1]
+from .results import ROOT
+from .trainings import flops
+
 DATA, RUNS, REGISTRY = ROOT / "data", ROOT / "runs", ROOT / "mrilab" / "registry.json"
 PRIORS = {
     "diverse": dict(voxel_sizes=(1, 4)),
@@ -108,7 +109,7 @@ def settings_of(name, options):
     """The arguments of :func:`mrilab.training.train` that a prior has for itself."""
     network = dict(network="unet", light=LIGHT and PRIORS[name].get("network") != "operator") | PRIORS[name]
     return dict(volumes=usable(people(options.heads), network["voxel_sizes"]), widths=WIDTHS, batch=options.batch,
-                patch=PATCH, device=options.device, heads="torch", learning_rate=options.learning_rate, **network)
+                patch=PATCH, device=options.device, learning_rate=options.learning_rate, **network)
 
 
 def train_one(name, options, patches, until=math.inf):
@@ -132,28 +133,13 @@ def train_one(name, options, patches, until=math.inf):
     if not path.with_suffix(".json").exists():
         return dict(name=name, finished=False)
     card = read_card(path).model_dump()
-    rate = card["images_per_second"]
-    flops = 3 * forward_flops(name)
     if options.ship and int(os.environ.get("RANK", 0)) == 0:
         ship(path)
     return dict(name=name, finished=True, patches=card["steps"] * card["batch"], seconds=card["seconds"],
-                here=round(time.time() - begun), patches_per_second=rate, gflop_per_patch=round(flops / 1e9, 2),
-                hardware=card["hardware"],
+                here=round(time.time() - begun), patches_per_second=card["images_per_second"],
+                gflop_per_patch=round(flops(load_prior(path), PATCH) / 1e9, 2), hardware=card["hardware"],
                 heads=len(card["volumes"]), people=len(card["people"]), loss=card["losses"]["mean"][-5:],
                 validation=card["validation"][-1:])
-
-
-def forward_flops(name, widths=WIDTHS, light=LIGHT):
-    """Operations of a patch's way through the network; with the way back three times as many."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    low, high = PRIORS[name]["voxel_sizes"]
-    prior = new_prior(PRIORS[name].get("network", "unet"), (low, high), widths, PRIORS[name].get("conditioned", False),
-                      light=light)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        denoising_loss(prior, torch.zeros(1, 2, PATCH, PATCH), torch.ones(1), torch.zeros(1, 2, PATCH, PATCH),
-                       torch.full((1, 2), float(low)))
-    return counter.get_total_flops()
 
 
 def probe(name, options):

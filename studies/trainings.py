@@ -41,7 +41,7 @@ def coarser(voxel_sizes, rng):
 
 def training(name, voxel_sizes, settings, volumes, whole=False, draw="usual", network="unet", folder=None,
              device="cpu"):
-    """Train one prior, or go on where that was interrupted.
+    """Train one prior on patches alone, or go on where that was interrupted.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def training(name, voxel_sizes, settings, volumes, whole=False, draw="usual", ne
             train([name if whole else head_of(name) for name in volumes],
                   dict(voxel_sizes) if isinstance(voxel_sizes[0], list) else tuple(voxel_sizes), path,
                   people=[person for person, name in PEOPLE.items() if name in volumes], progress=False, device=device,
-                  network=network, **how, **settings)
+                  network=network, whole=0, **how, **settings)
         finally:
             augmentation.draw_voxel_size = USUAL
     else:
@@ -94,5 +94,5 @@ def flops(prior, patch):
     """Floating-point operations of a training step for each slice: a backward pass costs two forward ones."""
     x = torch.zeros(1, 2, *[patch] * prior.dims)
     with FlopCounterMode(display=False) as counter:
-        prior.denoise(x, 0.1, [1] * prior.dims)
+        prior.denoise(x, 0.1, prior.voxel_sizes[:1] * prior.dims)
     return 3 * counter.get_total_flops()

@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 from test_augmentation import blobs
 from test_unet import awake
 
-from mrilab import heads, training
+from mrilab import augmentation, training
+from mrilab.augmentation import POOL, Stream, bend, make_head, source
 from mrilab.coils import estimate_maps
 from mrilab.diffusion import bf16, denoising_loss
 from mrilab.graphs import Recorded
-from mrilab.heads import POOL, Stream, bend, make_head, source
 from mrilab.label_heads import paint
 from mrilab.methods import METHODS, find, has, reconstruct
 from mrilab.metrics import psnr
@@ -110,7 +110,7 @@ def test_coil_maps(scan):
     close(maps[1], maps[0], 1e-2)
 
 
-def test_heads(monkeypatch):
+def test_heads():
     volume = blobs((40, 44, 36))
     there, here = source(volume, CARD), source(volume)
     close(bend(there.data, there.voxel_size, np.random.default_rng(1)),
@@ -173,9 +173,9 @@ def test_a_recorded_step_is_the_step_itself():
 @pytest.mark.parametrize("network", ["unet", "operator"])
 def test_training_stops_and_goes_on(tmp_path, monkeypatch, network):
     """On the card, and the losses are those of the processor until rounding parts them."""
-    monkeypatch.setattr(heads, "PATCHES", 3 * POOL)
+    monkeypatch.setattr(augmentation, "PATCHES", 3 * POOL)
     monkeypatch.setattr(training, "REPORT", 5)
-    small = dict(voxel_sizes=(2, 2), steps=10, batch=16, patch=16, widths=(8, 8, 16), progress=False, heads="torch",
+    small = dict(voxel_sizes=(2, 2), steps=10, batch=16, patch=16, widths=(8, 8, 16), progress=False,
                  network=network)
     whole = train([blobs()], out=tmp_path / "whole.safetensors", device=CARD, **small)
     part = tmp_path / "part.safetensors"
@@ -203,5 +203,5 @@ def test_a_lack_of_memory_halves_the_batch(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(training, "denoising_loss", tight)
     train([blobs()], (2, 2), tmp_path / "p.safetensors", steps=3, batch=16, patch=16, widths=(8, 8), device=CARD,
-          heads="torch", progress=False)
+          progress=False)
     assert tries and "from now on 2 parts a batch" in capsys.readouterr().out

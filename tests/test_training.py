@@ -12,16 +12,16 @@ import torch
 from safetensors.torch import load_file
 from test_augmentation import blobs
 
-from mrilab import training
-from mrilab.augmentation import batches
+from mrilab import augmentation, training
+from mrilab.augmentation import POOL, Stream
 from mrilab.diffusion import Prior
-from mrilab.priors import load_prior, new_prior, save_prior
+from mrilab.priors import load_prior, new_prior, read_card, save_prior
 from mrilab.processes import check_device
 from mrilab.training import train, validate, validation_slices
 from mrilab.unet import UNet
 from mrilab.volumes import Volume, save_volume
 
-SMALL = dict(batch=4, patch=16, widths=(4, 8), progress=False)
+SMALL = dict(batch=4, patch=16, widths=(4, 8), whole=32, progress=False)
 
 
 def card(path):
@@ -36,7 +36,7 @@ def same_weights(one, other):
 def test_training_learns_to_denoise(tmp_path):
     path = train([blobs()], (2, 2), tmp_path / "p.safetensors", steps=300, learning_rate=5e-3, validation=blobs(seed=3),
                  interval=150, people=["a"], **SMALL)
-    clean, _ = next(batches([blobs(seed=7)], (2, 2), batch=16, patch=16, seed=5))
+    clean, _ = next(iter(Stream([blobs(seed=7)], (2, 2), 16, 16, seed=5)))
     noise = 0.2 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     trained = (load_prior(path).denoise(clean + noise, 0.2) - clean).std()
     untrained = (Prior(UNet((4, 8)), (2, 2)).denoise(clean + noise, 0.2) - clean).std()
@@ -50,14 +50,14 @@ def test_training_learns_to_denoise(tmp_path):
 
 
 def test_a_prior_of_volumes_is_trained_like_one_of_slices(tmp_path):
-    path = train([blobs()], {2: 3, 4: 1}, tmp_path / "p.safetensors", steps=150, learning_rate=5e-3, batch=2, patch=16,
-                 widths=(4, 8), network="unet3d", conditioned=True, validation=blobs(seed=3), interval=150,
+    path = train([blobs()], {2: 3, 4: 1}, tmp_path / "p.safetensors", steps=150, learning_rate=5e-3, batch=4, patch=16,
+                 widths=(4, 8), network="unet3d", conditioned=True, validation=blobs(seed=3), interval=150, seed=1,
                  progress=False)
     prior, found = load_prior(path), card(path)
     assert prior.dims == 3 and prior.voxel_sizes == (2, 4)
     assert found["voxel_sizes"] == [2, 4] and found["odds"] == [[2, 3], [4, 1]] and found["network"] == "unet3d"
     assert len(found["validation"][0]["loss"]) == 9
-    clean, _ = next(batches([blobs(seed=7)], (2, 2), batch=4, patch=16, seed=5, dims=3))
+    clean, _ = next(iter(Stream([blobs(seed=7)], (2, 2), 4, 16, seed=5, dims=3)))
     noise = 0.2 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     trained = (prior.denoise(clean + noise, 0.2, (2, 2, 2)) - clean).std()
     untrained = (new_prior("unet3d", (2, 4), (4, 8)).denoise(clean + noise, 0.2) - clean).std()
@@ -101,6 +101,20 @@ def test_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path, mon
     assert not (tmp_path / "halves.checkpoint").exists()
 
 
+def test_training_stops_in_time_and_goes_on(tmp_path, monkeypatch):
+    """A run that was told to stop, and went on, is the run that was not; with whole slices and a change of heads."""
+    monkeypatch.setattr(augmentation, "PATCHES", 3 * POOL)
+    monkeypatch.setattr(training, "REPORT", 4)
+    whole = train([blobs()], (2, 2), tmp_path / "whole.safetensors", steps=12, **SMALL)
+    part = tmp_path / "part.safetensors"
+    train([blobs()], (2, 2), part, steps=12, until=0.0, **SMALL)
+    assert not part.exists() and torch.load(tmp_path / "part.checkpoint", weights_only=True)["step"] == 4
+    with pytest.raises(ValueError, match="whole 32, expected 0"):
+        train([blobs()], (2, 2), part, steps=12, **(SMALL | dict(whole=0)))
+    train([blobs()], (2, 2), part, steps=12, **SMALL)
+    assert same_weights(whole, part)
+
+
 def test_accumulated_parts_give_the_whole_batch(tmp_path, monkeypatch):
     monkeypatch.setattr("mrilab.diffusion.bf16", lambda device: False)
     paths = [train([blobs()], (2, 4), tmp_path / f"{n}.safetensors", steps=5, accumulate=n, **SMALL) for n in (1, 4)]
@@ -109,18 +123,56 @@ def test_accumulated_parts_give_the_whole_batch(tmp_path, monkeypatch):
     assert card(paths[0])["losses"]["mean"] == pytest.approx(card(paths[1])["losses"]["mean"], rel=1e-3)
 
 
-def command(tmp_path, out, *launcher, steps=40):
+def test_a_batch_too_large_for_the_card_goes_in_parts(tmp_path, monkeypatch, capsys):
+    """As of a card on which three slices at a time are too many: the result is that of one with room."""
+    monkeypatch.setattr("mrilab.diffusion.bf16", lambda device: False)
+    whole = train([blobs()], (2, 2), tmp_path / "whole.safetensors", steps=4, **SMALL)
+    loss = training.denoising_loss
+
+    def tight(model, clean, *others):
+        if len(clean) > 2:
+            raise torch.cuda.OutOfMemoryError("no room")
+        return loss(model, clean, *others)
+
+    monkeypatch.setattr(training, "denoising_loss", tight)
+    parts = train([blobs()], (2, 2), tmp_path / "parts.safetensors", steps=4, **SMALL)
+    assert "parts: too large for the card; from now on 2 parts a batch" in capsys.readouterr().out
+    one, other = load_file(whole), load_file(parts)
+    assert all(torch.allclose(one[k].float(), other[k].float(), atol=1e-3) for k in one)
+    monkeypatch.setattr(training, "denoising_loss", lambda *a: tight(a[0], [0] * 9))
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        train([blobs()], (2, 2), tmp_path / "none.safetensors", steps=4, **SMALL)
+
+
+@pytest.mark.parametrize("made", ["numpy", "torch", None])
+def test_priors_trained_before_can_be_used(tmp_path, made):
+    """Their cards say otherwise, or not at all, how slices were made, and nothing of whole ones."""
+    path = train([blobs()], (2, 2), tmp_path / "p.safetensors", steps=1, **SMALL)
+    fields = {key: value for key, value in card(path).items() if key not in ("heads", "whole")}
+    path.with_suffix(".json").write_text(json.dumps(fields | (dict(heads=made) if made else {})))
+    assert load_prior(path).voxel_sizes == (2, 2) and read_card(path).model_dump().get("heads") == made
+    train([blobs()], (2, 2), tmp_path / "q.safetensors", steps=1, initial=path, **SMALL)
+
+
+def test_a_light_prior_says_so_on_its_card(tmp_path):
+    path = train([blobs()], (2, 2), tmp_path / "p.safetensors", steps=2, light=True, **SMALL)
+    assert card(path)["light"] and load_prior(path).net.down[0].conv2.kernel_size == (1, 1)
+    with pytest.raises(ValueError, match="^initial: found .*, light True, expected .*, light False"):
+        train([blobs()], (2, 2), tmp_path / "q.safetensors", steps=2, initial=path, **SMALL)
+
+
+def command(tmp_path, out, *launcher, more=""):
     """The training command of a shell, small."""
     volume = tmp_path / "blobs.h5"
     if not volume.exists():
         save_volume(volume, blobs())
-    options = (f"{volume} --voxel-size 2 4 --out {tmp_path / out} --steps {steps} --interval 4 --batch 4 --patch 16 "
-               "--widths 4 8 --threads 1")
+    options = (f"{volume} --voxel-size 2 4 --out {tmp_path / out} --steps 40 --interval 4 --batch 4 --patch 16 "
+               f"--widths 4 8 --threads 1 {more}")
     return [sys.executable, *launcher, "-m", "mrilab", "train", *options.split()]
 
 
-def run(*args):
-    return subprocess.run(command(*args), check=True, capture_output=True, text=True,
+def run(*args, **more):
+    return subprocess.run(command(*args, **more), check=True, capture_output=True, text=True,
                           env=dict(os.environ, OMP_NUM_THREADS="1"))
 
 
@@ -142,9 +194,11 @@ def test_kill_at_any_moment_and_the_same_command_goes_on(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_do_what_one_does(tmp_path):
-    run(tmp_path, "one.safetensors")
-    run(tmp_path, "two.safetensors", "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
+@pytest.mark.parametrize("more", ["", "--batch 64 --patch 24"])
+def test_two_processes_do_what_one_does(tmp_path, more):
+    """Whole slices are one, which cannot be shared, and three, of which one process takes two."""
+    run(tmp_path, "one.safetensors", more=more)
+    run(tmp_path, "two.safetensors", "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", more=more)
     assert card(tmp_path / "two.json")["processes"] == 2
     curves = [card(tmp_path / f"{n}.json")["losses"]["mean"] for n in ("one", "two")]
     assert curves[1] == pytest.approx(curves[0], rel=0.01)
@@ -211,6 +265,10 @@ def test_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
                              (dict(SMALL, seed=1), "seed 0, expected 1")):
         with pytest.raises(ValueError, match=rf"other.checkpoint: found a run with {message}"):
             train([blobs()], (2, 2), tmp_path / "other.safetensors", steps=6, interval=2, **changed)
+    state = torch.load(checkpoint, weights_only=True)
+    torch.save(state | dict(settings=state["settings"] | dict(heads="numpy")), checkpoint)
+    with pytest.raises(ValueError, match="other.checkpoint: found a run with heads 'numpy', expected 'torch'"):
+        train([blobs()], (2, 2), tmp_path / "other.safetensors", steps=6, interval=2, **SMALL)
     checkpoint.write_bytes(whole[:-100])
     with pytest.raises(ValueError, match="other.checkpoint: not a checkpoint, or damaged"):
         train([blobs()], (2, 2), tmp_path / "other.safetensors", steps=6, interval=2, **SMALL)

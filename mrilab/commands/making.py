@@ -27,7 +27,7 @@ def train(options: Namespace) -> None:
     out = train(options.volumes, (low, high), options.out, steps=options.steps, batch=options.batch,
                 patch=options.patch, widths=tuple(options.widths), conditioned=options.conditioned,
                 learning_rate=options.learning_rate, seed=options.seed, initial=options.initial, device=options.device,
-                workers=options.workers, accumulate=options.accumulate, interval=options.interval,
+                accumulate=options.accumulate, interval=options.interval,
                 validation=options.validation and load_volume(options.validation))
     print(f"{out} and its card {out.with_suffix('.json')}")
 
