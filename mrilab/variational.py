@@ -189,7 +189,7 @@ def score_difference(x: torch.Tensor, prior: Prior, sigma: Callable[[], float], 
                      planes: Sequence[str] = tuple(PLANES), fraction: float | None = 1.0,
                      generator: torch.Generator | None = None, slices: int | None = None, slab: int = 1,
                      power: float = 1.0) -> tuple[torch.Tensor, float, int]:
-    """What the paper's authors descend along: the gradient of their regulariser with the network taken for the identity.
+    """What the paper's authors descend along: their regulariser's gradient with the network taken for the identity.
 
     For slices ``s`` of the volume, with white noise ``eps`` and ``alpha^2 = 1 / (1 + sigma^2)``,
 

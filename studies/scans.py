@@ -1,16 +1,18 @@
 """What most jobs begin with: the simulated scan of a block of the readout with its truth, and its reconstruction."""
 
 import functools
+import math
 import time
 
 import torch
 
 from mrilab import metrics
+from mrilab.coils import estimate_maps
 from mrilab.masks import equispaced_mask, random_mask
 from mrilab.methods import METHODS, reconstruct
 from mrilab.priors import load_prior
 from mrilab.simulate import simulate_acquisition
-from mrilab.volumes import Acquisition, load_volume
+from mrilab.volumes import Acquisition, Volume, load_volume
 
 from .results import pack_slices
 
@@ -18,7 +20,8 @@ HEAD, SLAB, TUMOUR, KNEE = "qtim_MRHead", "colin27_ch2_slab", "qtim_MRBrainTumor
 MASKS = {"random": random_mask, "regular": lambda shape, acceleration, **_: equispaced_mask(shape, acceleration)}
 
 
-def simulated(volume, voxel_size, acceleration=8, block=None, seed=0, coils=8, noise=0.01):
+def simulated(volume, voxel_size, acceleration=8, block=None, seed=0, coils=8, noise=0.01, native=False, maps="true",
+              decimated=False):
     """Acquisition and truth of a block of the readout.
 
     Parameters
@@ -33,6 +36,12 @@ def simulated(volume, voxel_size, acceleration=8, block=None, seed=0, coils=8, n
     seed, coils : int
     noise : float
         Standard deviation of the noise, for images whose 99th percentile is 1.
+    native : bool
+        Simulate on the volume's own voxels, with a head array; the noise is then that of voxels of 1 mm.
+    maps : str
+        ``"true"``, or ``"espirit"``: estimated from the scan.
+    decimated : bool
+        As the paper's authors make a coarse scan: every n-th voxel of the volume, without noise.
 
     Returns
     -------
@@ -50,12 +59,25 @@ def simulated(volume, voxel_size, acceleration=8, block=None, seed=0, coils=8, n
     (torch.Size([3, 8, 8, 4]), torch.Size([8, 8, 4]))
     """
     size = (voxel_size,) * 3 if isinstance(voxel_size, int | float) else tuple(voxel_size)
-    return _simulated(volume, size, acceleration, block and tuple(block), seed, coils, noise)
+    return _simulated(volume, size, acceleration, block and tuple(block), seed, coils, noise, native, maps, decimated)
 
 
 @functools.lru_cache(maxsize=1)     # the jobs of all methods on the same data follow each other
-def _simulated(volume, voxel_size, acceleration, block, seed, coils, noise):
-    return acquired(load_volume(volume).resample(voxel_size), acceleration, block, seed, coils, noise)
+def _simulated(volume, voxel_size, acceleration, block, seed, coils, noise, native, maps, decimated):
+    head = load_volume(volume)
+    if not native and not decimated:
+        return acquired(head.resample(voxel_size), acceleration, block, seed, coils, noise)
+    if decimated:
+        steps = tuple(round(d / own) for d, own in zip(voxel_size, head.voxel_size))
+        head = Volume(head.data[tuple(slice(None, None, n) for n in steps)],
+                      tuple(n * own for n, own in zip(steps, head.voxel_size)))
+        voxel_size, noise = head.voxel_size, 0.0
+    noise = noise / math.prod(head.voxel_size) ** 0.5
+    acquisition, truth = simulate_acquisition(head, acceleration, coils, noise, seed, voxel_size)
+    if maps == "espirit":
+        found, _ = estimate_maps(acquisition.kspace, acquisition.mask)
+        acquisition = Acquisition(acquisition.kspace, found, acquisition.mask, acquisition.voxel_size, noise)
+    return readout(acquisition, truth, block)
 
 
 def acquired(volume, acceleration, block, seed=0, coils=8, noise=0.01, mask="poisson"):
@@ -72,11 +94,16 @@ def acquired(volume, acceleration, block, seed=0, coils=8, noise=0.01, mask="poi
         lines = MASKS[mask](truth.shape, acceleration, seed=seed)
         acquisition = Acquisition(acquisition.kspace * lines[..., None], acquisition.maps, lines,
                                   acquisition.voxel_size, noise)
-    if block is not None:
-        count = truth.shape[2]
-        start, stop = (min(max(count // 2 + end, 0), count) for end in block)
-        acquisition, truth = acquisition.readout_block(start, stop), truth[:, :, start:stop]
-    return acquisition, truth
+    return readout(acquisition, truth, block)
+
+
+def readout(acquisition, truth, block):
+    """The block of the readout of both; None is all of it."""
+    if block is None:
+        return acquisition, truth
+    count = truth.shape[2]
+    start, stop = (min(max(count // 2 + end, 0), count) for end in block)
+    return acquisition.readout_block(start, stop), truth[:, :, start:stop]
 
 
 def prior_of(name, interpolation=None, device="cpu"):
@@ -110,12 +137,12 @@ def solve(acquisition, method, prior=None, settings=None, seed=0, representation
 
 def reconstruction(volume, voxel_size, method, settings, acceleration=8, block=None, seed=0, coils=8, noise=0.01,
                    prior=None, representation="voxel", interpolation=None, keep_slices=0, label="",  # noqa: ARG001
-                   device="cpu", methods=METHODS):
+                   device="cpu", methods=METHODS, native=False, maps="true", decimated=False):
     """The job of most studies: a simulated scan, one method, and what is to be known of its image.
 
     Parameters
     ----------
-    volume, voxel_size, acceleration, block, seed, coils, noise
+    volume, voxel_size, acceleration, block, seed, coils, noise, native, maps, decimated
         See :func:`simulated`.
     method, settings, prior, representation, interpolation, methods
         See :func:`solve`.
@@ -142,7 +169,7 @@ def reconstruction(volume, voxel_size, method, settings, acceleration=8, block=N
     >>> result["operator_applications"], len(result["psnr_parts"]), result["psnr"] > 20
     (4, 4, True)
     """
-    acquisition, truth = simulated(volume, voxel_size, acceleration, block, seed, coils, noise)
+    acquisition, truth = simulated(volume, voxel_size, acceleration, block, seed, coils, noise, native, maps, decimated)
     result, cpu_seconds = solve(acquisition, method, prior, settings, seed, representation, interpolation, device,
                                 methods)
     image = result.image
