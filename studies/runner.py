@@ -93,7 +93,7 @@ def digests(asked):
         return digests(list(asked.values()))
     if isinstance(asked, list | tuple):
         return {name: digest for part in asked for name, digest in digests(part).items()}
-    known = {d.name: d.sha256 for kind in ("prior", "volume") for d in list_datasets(kind)}
+    known = {d.name: d.sha256 for kind in ("prior", "volume", "scan") for d in list_datasets(kind)}
     if not isinstance(asked, str) or (asked not in known and not asked.endswith((".safetensors", ".h5"))):
         return {}
     if asked in known:              # whoever loads it verifies the file
