@@ -306,7 +306,8 @@ def volume_header(name_or_path: str | Path) -> tuple[tuple[int, ...], tuple[floa
     """
     entry = entry_of(name_or_path)
     if entry is not None and (entry.box or entry.kind == "image"):
-        return tuple(entry.shape), tuple(entry.voxel_size), {"person": entry.person, "licence": entry.licence}
+        return tuple(entry.shape), tuple(entry.voxel_size), {
+            "person": entry.person, "licence": entry.licence, "split": entry.split}
     return files.image_header(locate(name_or_path, "volume"))
 
 
