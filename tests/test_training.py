@@ -361,6 +361,6 @@ def test_a_test_person_is_no_training_data(tmp_path):
     for volume, name in (("qtim_MRHead", "qtim_MRHead"), (tmp_path / "mine.h5", ".*mine.h5"),
                          (load_volume("qtim_MRBrainTumor2"), r"volumes\[0\]"), ("allineate_arc2017", "allineate"),
                          ("phantom_siemens", "phantom_siemens"), ("sigpy_brain8ch", "sigpy_brain8ch")):
-        with pytest.raises(ValueError, match=f"^{name}.*: found a (shifted )?test person, expected people for training"):
+        with pytest.raises(ValueError, match=f"^{name}.*: found a (shifted )?test person, expected people for train"):
             train([volume], (2, 4), tmp_path / "p.safetensors", **SMALL)
     assert not (tmp_path / "p.safetensors").exists()
