@@ -296,8 +296,8 @@ def study(run):
                 for (label, _), row in zip(asked, found)]
 
     plain = [label for label in METHODS if "trilinear" not in label]
-    head = rows([(m, dict(scan=HEAD8, seed=s, keep_picture=s == 0 and m in HEAD_PICTURES)) for s in range(4) for m in plain],
-                "head")
+    head = rows([(m, dict(scan=HEAD8, seed=s, keep_picture=s == 0 and m in HEAD_PICTURES))
+                 for s in range(4) for m in plain], "head")
     crops = rows([(m, dict(scan=HEAD8, size=d, seed=s)) for d in SIZES for s in SEEDS for m in METHODS
                   if m != "zero-filled"], "crops")
     low = [row for r in RATES for row in rows(

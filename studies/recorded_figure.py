@@ -1,6 +1,6 @@
 """The picture on the first page: a recorded head, R = 8, zero-filled and with the diverse prior.
 
-``python -m studies.recorded_figure`` draws it from ``data/results/recorded.json``, after ``python -m studies recorded``.
+``python -m studies.recorded_figure`` draws it from ``data/results/recorded.json``.
 """
 
 from pathlib import Path
@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from mrilab.writing import atomic_path
+
 from .recorded import HEAD8, picture
 from .results import load
 
