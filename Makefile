@@ -54,7 +54,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 # the modules' own examples, and every test file but those that solve, sample or train for more than a few seconds
-LONGER := augmentation classical colab corpus cuda datasets diffusion exercises files heads house main masks metrics \
+LONGER := augmentation classical colab corpus cuda datasets diffusion exercises files heads holdout house main masks metrics \
   neural_operator posterior preparation priors raw representations simulate studies training variational volumes \
   widgets writing
 quick: lint

@@ -54,21 +54,26 @@ def test_the_truth_leaves_the_noise():
     assert prediction_error(torch.zeros_like(truth), acquisition, held) == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("size", "acceleration", "block"), [(6, 3, 4), (5, 6, 4), (4, 4, 2), (2.5, 6, 1)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "acceleration", "block"), [(4, 4, 2), (3, 8, 1), (2.5, 6, 1)])
 def test_held_out_samples_order_methods_as_the_truth_does(size, acceleration, block):
-    """The error on them does for images that agree with the samples shown, the PSNR that they let expect for all."""
+    """The error on them does for images that agree with the samples shown, the PSNR that they let expect for all.
+
+    The latter counts errors of the phase as well, so the truth does here.
+    """
     acquisition, truth = scan(size, acceleration, block)
     head, peak, splits = head_mask(truth), truth.abs().max().item(), split_samples(acquisition, 0.1, 3)
-    error, expected, quality = {}, {}, {}
+    error, expected, quality, whole = {}, {}, {}, {}
     for name, method in METHODS.items():
         images = [method(used_part(acquisition, held)).image for held in splits]
         error[name] = sum(prediction_error(x, acquisition, held) for x, held in zip(images, splits))
         expected[name] = sum(estimated_psnr(x, acquisition, held, peak, int(head.sum()))
                              for x, held in zip(images, splits))
-        quality[name] = psnr(method(acquisition).image, truth, head)
+        image = method(acquisition).image
+        quality[name], whole[name] = psnr(image, truth, head), -(image - truth)[head].norm().item()
     agree = [name for name in METHODS if name not in TOO_MUCH]
     assert -spearmanr([error[n] for n in agree], [quality[n] for n in agree]).statistic > 0.9, (error, quality)
-    assert spearmanr(list(expected.values()), list(quality.values())).statistic > 0.9, (expected, quality)
+    assert spearmanr(list(expected.values()), list(whole.values())).statistic > 0.9, (expected, whole)
 
 
 def test_differences_of_the_psnr_that_the_samples_let_expect():
