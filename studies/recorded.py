@@ -159,7 +159,7 @@ def measured(scan, method, settings, prior=None, representation="voxel", size=No
     if 1 in whole.shape and min(sorted(whole.shape)[1:]) > 6:
         found["ssim_whole"] = plane_ssim(image, whole, head)
     if keep_picture:
-        found["picture"] = packed(image, percentile(whole, 0.99))
+        found["picture"] = packed(image, percentile(whole, 0.99), head)
     return found
 
 
@@ -169,11 +169,11 @@ def plane_ssim(image, whole, head):
     return ssim(*thick, head.squeeze()[None].expand(7, -1, -1))
 
 
-def packed(image, unit):
-    """A slice as 8 bits, 255 for 1.3 times ``unit``, zlib and base64; :func:`picture` reads it."""
+def packed(image, unit, head):
+    """The box around a head in a slice as 8 bits, 255 for 1.3 times ``unit``, zlib and base64."""
     pixels = (image.squeeze().abs() / unit / 1.3 * 255).round().clamp(0, 255).numpy().astype(np.uint8)
-    rows, columns = (np.flatnonzero((pixels > 24).any(a)) for a in (1, 0))
-    pixels = pixels[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+    rows, columns = (np.flatnonzero(head.squeeze().numpy().any(a)) for a in (1, 0))
+    pixels = pixels[max(0, rows[0] - 4):rows[-1] + 5, max(0, columns[0] - 4):columns[-1] + 5]
     return dict(shape=list(pixels.shape), text=base64.b64encode(zlib.compress(pixels.tobytes(), 9)).decode())
 
 
@@ -182,7 +182,7 @@ def picture(found):
 
     Examples
     --------
-    >>> picture(packed(torch.full((1, 3, 4), 0.5), 1.0))[0]
+    >>> picture(packed(torch.full((1, 3, 4), 0.5), 1.0, torch.ones(1, 3, 4)))[0]
     array([98, 98, 98, 98], dtype=uint8)
     """
     return np.frombuffer(zlib.decompress(base64.b64decode(found["text"])), np.uint8).reshape(found["shape"])
@@ -235,7 +235,7 @@ def coil_maps(scan, seed=0):
         g = g_factor(maps * head)
         values = g[head]
         rows[name] = dict(mean=values.mean().item(), p95=values.quantile(0.95).item(), top=values.max().item(),
-                          picture=packed((g / 3)[None], 1 / 1.3))
+                          picture=packed((g / 3)[None], 1 / 1.3, head))
     return dict(coils=len(acquisition.maps), **rows)
 
 
