@@ -54,9 +54,9 @@ lint: $(READY)
 	$(BIN)/mypy
 
 # the modules' own examples, and every test file but those that solve, sample or train for more than a few seconds
-LONGER := augmentation classical colab corpus cuda datasets diffusion exercises files house main masks metrics \
-  neural_operator posterior preparation priors raw representations simulate studies train_priors training variational \
-  volumes widgets writing
+LONGER := augmentation classical colab corpus cuda datasets diffusion exercises files holdout house main masks \
+  metrics neural_operator posterior preparation priors raw representations simulate studies train_priors training \
+  variational volumes widgets writing
 quick: lint
 	$(BIN)/pytest -q -m "not slow" mrilab $(filter-out $(LONGER:%=tests/test_%.py),$(wildcard tests/test_*.py))
 

@@ -1,11 +1,11 @@
-"""The data: volumes and priors that mrilab ships, heads by reference, and public scans that it can download.
+"""The data: volumes, a recorded scan and priors that ship, heads and scans by reference, and large public scans.
 
 Each file is checked by SHA-256 at every use. The registry of what ships lies in ``registry.json``, written by
 ``data/build_volumes.py`` and ``studies/train_priors.py``; files are looked for in the checkout's ``data/``, and an
 installed package without a checkout downloads them from ``MRILAB_DATA_URL``, the address of a release's ``data/``
-folder. Heads by reference (``references.json``) are public and may be used, but do not ship: they are taken from the
-folder ``MRILAB_MIRROR``, or downloaded. The sets of others are in ``external.json``. Their sums are not published; the
-sum of the first download is recorded beside the file, and holds from then on.
+folder. Heads and scans by reference (``references.json``) are public and may be used, but do not ship: they are taken
+from the folder ``MRILAB_MIRROR``, or downloaded. The sets of others are in ``external.json``. Their sums are not
+published; the sum of the first download is recorded beside the file, and holds from then on.
 """
 
 import functools
@@ -54,6 +54,10 @@ class Dataset:
     axes: str = ""              # by reference: which way the array runs, where the header does not say (references.py)
     box: tuple = ()             # by reference: what is used of it, (z, y, x)
     gap: int = 0                # by reference: where a sagittal slice is missing
+    layout: str = ""            # by reference: what a recorded scan's or an image's file holds (raw/recorded.py)
+    beside: str = ""            # by reference: the image that belongs to a recorded scan
+    note: str = ""              # what of a recorded scan is not known, or was assumed
+    reader: str = ""            # scan: the function of this package that makes an acquisition of it
 
 
 @functools.cache
@@ -68,7 +72,9 @@ def list_datasets(kind: str | None = None) -> list[Dataset]:
     """All data sets, or those of one ``kind``.
 
     Shipped: ``"volume"``, ``"prior"``. Public, not shipped: ``"reference"``, heads that
-    :func:`~mrilab.volumes.load_volume` knows; ``"labels"``, label maps of heads; ``"external"``, scans of others.
+    :func:`~mrilab.volumes.load_volume` knows; ``"labels"``, label maps of heads; ``"image"``, what belongs to a
+    recorded scan; ``"external"``, large scans of others. ``"scan"``: recorded scans, of which one ships, that
+    :func:`~mrilab.volumes.load_acquisition` knows.
 
     Returns
     -------
@@ -79,6 +85,8 @@ def list_datasets(kind: str | None = None) -> list[Dataset]:
     --------
     >>> [d.name for d in list_datasets("volume") if d.split == "test"]
     ['qtim_MRHead']
+    >>> [d.name for d in list_datasets("scan") if not d.page]
+    ['phantom_siemens']
     """
     return [d for d in _registry().values() if kind in (None, d.kind)]
 
@@ -122,7 +130,8 @@ def locate(name_or_path: str | Path, kind: str) -> Path:
     >>> locate("qtim_MRHead", "volume").name
     'qtim_MRHead.h5'
     """
-    names = [d.name for d in list_datasets(kind)] + [d.name for d in list_datasets() if d.box and kind == "volume"]
+    names = [d.name for d in list_datasets(kind)] + [d.name for d in list_datasets()
+                                                     if kind == "volume" and (d.box or d.kind == "image")]
     if str(name_or_path) in names:
         return fetch(str(name_or_path))
     path = Path(name_or_path).expanduser()
@@ -159,7 +168,7 @@ def fetch(name: str) -> Path:
     ValueError
         For an unknown name, or a file whose SHA-256 is not the registered or recorded one (both are named).
     FileNotFoundError
-        If a shipped file is not there and ``MRILAB_DATA_URL`` is not set; if a head by reference is in no public file
+        If a shipped file is not there and ``MRILAB_DATA_URL`` is not set; if what is by reference is in no public file
         and not in ``MRILAB_MIRROR``.
     OSError
         If no address delivers the file; what arrived stays for the next call (:mod:`mrilab.downloads`).
@@ -174,7 +183,7 @@ def fetch(name: str) -> Path:
     entry = _registry()[name]
     if entry.kind == "external":
         return _fetch_external(entry)
-    if entry.kind in ("reference", "labels"):
+    if entry.page:
         return _fetch_reference(entry)
     if entry.card_sha256:
         _obtain(Path(entry.file).with_suffix(".json").as_posix(), entry.card_sha256)
@@ -195,7 +204,7 @@ def _obtain(file: str, expected: str, size: int = 0) -> Path:
 
 
 def _fetch_reference(entry: Dataset) -> Path:
-    """A head by reference, from the folder ``MRILAB_MIRROR`` or else from its public address."""
+    """What is by reference, from the folder ``MRILAB_MIRROR`` or else from its public address."""
     mirror = os.environ.get("MRILAB_MIRROR")
     path = Path(mirror or "") / entry.file
     if mirror and path.is_file():

@@ -57,6 +57,52 @@ def upright(data: np.ndarray, axes: str) -> np.ndarray:
     return data.transpose([letters.index(letter) for letter in "zyx"])
 
 
+def read_image(entry: Dataset, path: str | Path) -> tuple[np.ndarray, tuple[float, ...], dict[str, Any]]:
+    """An image that belongs to a recorded scan: float32 ``(z, y, x)``, voxel size in mm and what is known of it.
+
+    Parameters
+    ----------
+    entry : Dataset
+        Of kind ``"image"``; of several echoes the first is taken.
+    path : str or Path
+        NIfTI, or MATLAB's format with the array ``image``.
+
+    Raises
+    ------
+    ValueError
+        If the file has another matrix than the entry says.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from scipy.io import savemat
+    >>> path = Path(tempfile.mkdtemp()) / "slices.mat"
+    >>> savemat(path, {"image": np.arange(24.0).reshape(2, 3, 4)})
+    >>> entry = Dataset("slices", "image", "slices.mat", axes="-y-x+z", shape=(4, 2, 3), voxel_size=(10, 1, 1))
+    >>> read_image(entry, path)[0][0]
+    array([[20., 16., 12.],
+           [ 8.,  4.,  0.]], dtype=float32)
+    """
+    import nibabel
+    import scipy.io
+
+    with hdf5.named(path):
+        if str(path).endswith(".mat"):
+            data = scipy.io.loadmat(path, variable_names=["image"])["image"]
+        else:
+            image: Any = nibabel.load(path)
+            data = np.asarray(image.dataobj)
+        data = upright(data[..., 0] if data.ndim == 4 else data, entry.axes).astype(np.float32)
+        if data.shape != tuple(entry.shape):
+            raise ValueError(f"found shape {data.shape}, expected {tuple(entry.shape)}")
+    return np.ascontiguousarray(data), tuple(float(d) for d in entry.voxel_size), _about(entry)
+
+
+def _about(entry: Dataset) -> dict[str, Any]:
+    info = dict(split=entry.split, person=entry.person, licence=entry.licence, source=entry.source)
+    return info | ({"note": entry.note} if entry.note else {})
+
+
 def read_reference(entry: Dataset, path: str | Path) -> tuple[np.ndarray, tuple[float, ...], dict[str, Any]]:
     """The box of a head by reference: values ``(z, y, x)``, voxel size in mm and what is known of it.
 
@@ -104,7 +150,6 @@ def read_reference(entry: Dataset, path: str | Path) -> tuple[np.ndarray, tuple[
         raise ValueError(f"{path}: found shape {data.shape} and voxel size {voxel_size}, expected at least "
                          f"{[part.stop for part in box]} and {list(entry.voxel_size)}")
     data = np.ascontiguousarray(data[box])
-    info = dict(split=entry.split, person=entry.person, licence=entry.licence, source=entry.source)
     if entry.kind == "labels":
-        return data.astype(np.int32), voxel_size, info
-    return np.maximum(data, 0) * fade(data.shape, voxel_size), voxel_size, info
+        return data.astype(np.int32), voxel_size, _about(entry)
+    return np.maximum(data, 0) * fade(data.shape, voxel_size), voxel_size, _about(entry)

@@ -25,14 +25,14 @@ from tqdm import tqdm
 
 from .augmentation import Stream, VoxelSizes, ends_of
 from .checks import in_plane
-from .datasets import locate, sha256
+from .datasets import entry_of, locate, sha256
 from .diffusion import Prior, denoising_loss, to_channels
 from .graphs import Recorded
 from .metrics import percentile
 from .priors import Count, Network, Positive, checked, load_prior, new_prior, read_card, save_prior, whole_file
 from .processes import hardware, join, leave
 from .simulate import smooth_phase
-from .volumes import Volume
+from .volumes import Volume, volume_header
 
 REPORT = 50                         # steps between looks at the loss
 LOG_SIGMA = (-2.2, 1.3)             # mean and standard deviation of the log of most training noise levels
@@ -168,7 +168,8 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
     FileExistsError
         If ``out`` is there already: a trained prior is not overwritten.
     ValueError
-        For no volumes, or one smaller than a patch or coarser than the asked voxel sizes; a batch that cannot be
+        For no volumes, or one smaller than a patch or coarser than the asked voxel sizes; a test person, volume or
+        recorded scan; a batch that cannot be
         shared; a checkpoint of another run or of other data; an unknown network, or an operator for several voxel
         sizes; a device that is not there; an ``out`` of another kind.
     FloatingPointError
@@ -193,6 +194,8 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
             raise ValueError(f"{name}: found {value}, expected 1 or more")
     if batch % (ranks * accumulate):
         raise ValueError(f"batch: found {batch}, expected a multiple of {ranks} processes times {accumulate} parts")
+    for number, volume in enumerate(volumes):
+        _refuse_test_people(volume, number)
     settings = checked(Settings, dict(
         network=network, light=light, voxel_sizes=ends_of(voxel_sizes), widths=tuple(widths), steps=steps, batch=batch,
         patch=patch, odds=tuple(voxel_sizes.items()) if isinstance(voxel_sizes, dict) else None, seed=seed, whole=whole,
@@ -236,6 +239,20 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
         save_prior(out, run.averaged, record)
         run.checkpoint.unlink(missing_ok=True)
     return out
+
+
+def _refuse_test_people(volume: Volume | str | Path, number: int) -> None:
+    """ValueError for a volume that says, or whose entry says, that it is for testing."""
+    entry = None if isinstance(volume, Volume) else entry_of(volume)
+    if entry is not None:
+        name, split = entry.name, entry.split
+    elif isinstance(volume, Volume):
+        name, split = f"volumes[{number}]", volume.info.get("split", "")
+    else:
+        name, split = str(volume), volume_header(volume)[2].get("split", "")
+    if "test" in str(split):
+        raise ValueError(f"{name}: found a {split} person, expected people for training: results on this one would "
+                         "mean nothing afterwards")
 
 
 def _time_is_up(until: float, run: "_Run") -> bool:

@@ -5,6 +5,7 @@ Axes are ``(z, y, x)`` with x the readout; a voxel size is ``(dz, dy, dx)`` in m
 """
 
 import copy
+import importlib
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from .datasets import entry_of, locate
 from .evidence import check_sampling
 from .fourier import crop_readout, resample
 from .processes import check_device
-from .references import read_reference
+from .references import read_image, read_reference
 
 
 @dataclass
@@ -264,8 +265,8 @@ def load_volume(name_or_path: str | Path, phase: str | Path | None = None) -> Vo
     (1.0, 1.0, 1.3)
     """
     path, entry = locate(name_or_path, "volume"), entry_of(name_or_path)
-    if entry is not None and entry.box:
-        data, voxel_size, info = read_reference(entry, path)
+    if entry is not None and (entry.box or entry.kind == "image"):
+        data, voxel_size, info = (read_reference if entry.box else read_image)(entry, path)
         return Volume(torch.from_numpy(data), voxel_size, info)
     with files.named(path):
         return Volume(*files.read_image(path, phase))
@@ -304,8 +305,8 @@ def volume_header(name_or_path: str | Path) -> tuple[tuple[int, ...], tuple[floa
     ((96, 240, 120), (1.0, 1.0, 1.3), 'MRHead')
     """
     entry = entry_of(name_or_path)
-    if entry is not None and entry.box:
-        info = dict(person=entry.person, licence=entry.licence, kind=entry.kind)
+    if entry is not None and (entry.box or entry.kind == "image"):
+        info = dict(person=entry.person, licence=entry.licence, split=entry.split, kind=entry.kind)
         return tuple(entry.shape), tuple(entry.voxel_size), info
     return files.image_header(locate(name_or_path, "volume"))
 
@@ -345,14 +346,15 @@ def save_acquisition(path: str | Path, acquisition: Acquisition) -> None:
     files.write_hdf5(path, arrays, {**acquisition.info, "voxel_size": acquisition.voxel_size, **noise})
 
 
-def load_acquisition(path: str | Path, readout: tuple[int, int] | None = None) -> Acquisition:
-    """Read an :class:`Acquisition` written by :func:`save_acquisition`.
+def load_acquisition(name_or_path: str | Path, readout: tuple[int, int] | None = None) -> Acquisition:
+    """Read an :class:`Acquisition` written by :func:`save_acquisition`, or a recorded scan by its name.
 
-    Raw scans of other formats become one by :func:`mrilab.raw.prepare`.
+    Raw scans of other formats become one by :func:`mrilab.raw.prepare`; so does a recorded scan.
 
     Parameters
     ----------
-    path : str or Path
+    name_or_path : str or Path
+        A name from ``list_datasets("scan")``, or a file.
     readout : tuple of int, optional
         First and last (not included) position along x to read: as :meth:`Acquisition.readout_block`, but one
         coil at a time, so that no more than that part need fit into memory.
@@ -370,7 +372,15 @@ def load_acquisition(path: str | Path, readout: tuple[int, int] | None = None) -
     >>> save_acquisition(path, Acquisition(k, k, torch.ones(4, 6), (1, 1, 2), noise=0.01))
     >>> load_acquisition(path).voxel_size
     (1.0, 1.0, 2.0)
+    >>> load_acquisition("phantom_siemens").kspace.shape
+    torch.Size([2, 1, 160, 160])
     """
+    entry = entry_of(name_or_path)
+    if entry is not None and entry.reader:
+        module, _, function = entry.reader.rpartition(".")
+        prepare = getattr(importlib.import_module(f"{__package__}.{module}"), function)
+        return prepare(entry.name, readout=readout)
+    path = name_or_path
     (kspace, maps, mask), info = files.read_acquisition(path, readout)
     voxel_size, noise = info.pop("voxel_size"), info.pop("noise", None)
     if readout is not None:

@@ -36,7 +36,8 @@ RUNS = ROOT / "runs"
 # What a dry run asks instead, and the arguments whose values are different kinds of a job: it does one of each.
 TINY = {"voxel_size": 8, "acceleration": 2, "coils": 2, "iterations": 2, "steps": 2, "cg_iterations": 1, "count": 2,
         "widths": [8, 8], "patch": 16, "batch": 2, "side": 24, "turns": [0],
-        "volumes": ["colin27_ch2"], "voxel_sizes": [4, 4], "whole": False, "solver": "cg_sense"}
+        "volumes": ["colin27_ch2"], "voxel_sizes": [4, 4], "whole": False, "solver": "cg_sense",
+        "scan": "phantom_siemens"}
 KINDS = ("method", "representation", "network", "keep_slices")
 
 
@@ -93,7 +94,7 @@ def digests(asked):
         return digests(list(asked.values()))
     if isinstance(asked, list | tuple):
         return {name: digest for part in asked for name, digest in digests(part).items()}
-    known = {d.name: d.sha256 for kind in ("prior", "volume") for d in list_datasets(kind)}
+    known = {d.name: d.sha256 for kind in ("prior", "volume", "scan") for d in list_datasets(kind)}
     if not isinstance(asked, str) or (asked not in known and not asked.endswith((".safetensors", ".h5"))):
         return {}
     if asked in known:              # whoever loads it verifies the file

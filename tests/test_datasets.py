@@ -18,28 +18,31 @@ import numpy as np
 import pytest
 import torch
 
-from mrilab import datasets, downloads
+from mrilab import datasets, downloads, raw
+from mrilab.classical import cg_sense
+from mrilab.fourier import ifft3c
 from mrilab.references import upright
-from mrilab.volumes import load_volume, volume_header
+from mrilab.volumes import load_acquisition, load_volume, volume_header
 
 
 def test_splits_are_by_person():
     """Nobody is in two of training, validation and test; a person by reference counts as one that ships."""
     people = {}
     for d in datasets.list_datasets():
-        if d.kind in ("volume", "reference", "labels"):
+        if d.kind in ("volume", "reference", "labels", "scan", "image"):
             people.setdefault(d.split.removeprefix("shifted "), set()).add(d.person)
     assert set(people) == {"train", "validation", "test"}
     for one, other in itertools.combinations(people.values(), 2):
         assert one and other and not one & other
 
 
-SHIPPED = [d for d in datasets.list_datasets() if d.kind in ("volume", "prior")]
-BY_REFERENCE = datasets.list_datasets("reference") + datasets.list_datasets("labels")
+SHIPPED = [d for d in datasets.list_datasets() if d.kind in ("volume", "prior", "scan") and not d.page]
+BY_REFERENCE = [d for kind in ("reference", "labels", "scan", "image") for d in datasets.list_datasets(kind) if d.page]
+SCANS = [d for d in BY_REFERENCE if d.kind == "scan"]
 
 
 def fetched(name):
-    """The file of a head by reference; the test is skipped where neither a mirror nor the network has it."""
+    """The file of a head or a scan by reference; the test is skipped where neither a mirror nor the network has it."""
     if not os.environ.get("MRILAB_MIRROR"):
         pytest.skip(f"{name}: MRILAB_MIRROR is not set")
     return datasets.fetch(name)
@@ -50,7 +53,7 @@ def test_a_head_by_reference_says_what_one_must_know(d):
     assert len(d.sha256) == 64 and d.bytes and d.licence and d.person and d.page.startswith("https://github.com/")
     assert d.urls or "MRILAB_MIRROR" in d.access
     assert all(re.match(r"https://raw.githubusercontent.com/[^/]+/[^/]+/[0-9a-f]{40}/", url) for url in d.urls)
-    assert tuple(d.shape) == tuple(b - a for a, b in d.box)
+    assert not d.box or tuple(d.shape) == tuple(b - a for a, b in d.box)
     data = datasets._HERE.parent / "data"
     assert not [p for p in data.rglob("*") if p.is_file() and p.stem in (d.name, Path(d.file).stem)]     # none ships
 
@@ -68,6 +71,72 @@ def test_a_head_by_reference_is_upright_and_cut(d):
     if "cstar" not in d.name:
         assert mean[0][n // 4] > 1.2 * mean[0][-n // 8]
     assert torch.corrcoef(torch.stack([mean[2], mean[2].flip(0)]))[0, 1] > 0.7
+
+
+def test_recorded_scans_are_test_people():
+    assert {d.split for d in datasets.list_datasets("scan")} == {"test", "shifted test"}
+    assert {d.name for d in datasets.list_datasets("scan") if not d.page} == {"phantom_siemens"}
+    assert all(datasets.entry_of(d.beside).person == d.person for d in SCANS if d.beside)
+    assert all("not in the file" in d.note or "not recorded" in d.note for d in SCANS)
+
+
+@pytest.mark.parametrize("d", SCANS, ids=lambda d: d.name)
+def test_a_recorded_scan_by_reference_is_an_acquisition(d):
+    """With k = 0 in the middle, the voxel size and the note of its entry; its image is a thing on a dark ground."""
+    fetched(d.name)
+    acquisition = load_acquisition(d.name)
+    coils, *shape = acquisition.kspace.shape
+    assert shape == list(d.shape) and acquisition.voxel_size == tuple(d.voxel_size)
+    assert acquisition.info["note"] == d.note and acquisition.info["person"] == d.person
+    assert (acquisition.acceleration > 4) == (d.name == "sigpy_brain8ch") and acquisition.noise > 0
+    if coils == 1:
+        assert (acquisition.maps == 1).all()
+    power = sum(ifft3c(coil).abs().square() for coil in acquisition.kspace)
+    if d.name != "romeo_phase":         # a part of a head, from edge to edge
+        edge = torch.cat([power.movedim(a, 0)[[0, -1]].flatten() for a in (1, 2) if shape[a] > 1])
+        assert edge.mean() < 0.1 * power.mean()
+
+
+def test_measured_maps_and_phase_are_those_of_the_files():
+    """What chapters 1 and 2 show: the published sensitivities, one image from them; the phase."""
+    import nibabel
+    import scipy.io
+
+    acquisition = load_acquisition("alignedsense_coils") if fetched("alignedsense_coils") else None
+    file = scipy.io.loadmat(datasets.fetch("alignedsense_coils"))
+    norm = np.linalg.norm(file["S"][:, :, 0], axis=-1)
+    found = cg_sense(acquisition, regularization=0, progress=False).image[..., 0].numpy()
+    assert acquisition.info["maps"] == "measured" and acquisition.kspace.shape[0] == 32
+    assert np.linalg.norm(found - norm * file["xGT"]) < 1e-3 * np.linalg.norm(found)
+    turned = ifft3c(load_acquisition("romeo_phase").kspace[0]).angle().numpy()
+    phase = np.asarray(nibabel.load(datasets.fetch("romeo_phase")).dataobj)[..., 0].T
+    assert abs(np.exp(1j * turned) - np.exp(1j * np.pi * phase / abs(phase).max())).max() < 1e-3
+
+
+@pytest.mark.parametrize("d", datasets.list_datasets("image"), ids=lambda d: d.name)
+def test_an_image_beside_a_scan_opens(d):
+    fetched(d.name)
+    volume = load_volume(d.name)
+    assert tuple(volume.data.shape) == tuple(d.shape) == volume_header(d.name)[0] and volume.data.max() > 0
+
+
+def test_the_shipped_scan_is_as_the_scanner_wrote_it():
+    """160 lines of two coils with their flags; its k-space is prepared in the usual way; nothing tells who or when."""
+    import ismrmrd
+
+    path = datasets.fetch("phantom_siemens")
+    with ismrmrd.Dataset(path, mode="r") as file:
+        lines = [file.read_acquisition(n) for n in range(file.number_of_acquisitions())]
+        header = file.read_xml_header().decode()
+    assert [line.idx.kspace_encode_step_1 for line in lines] == list(range(160))
+    assert {line.data.shape for line in lines} == {(2, 320)}
+    assert [line.isFlagSet(ismrmrd.ACQ_LAST_IN_MEASUREMENT) for line in lines] == [False] * 159 + [True]
+    assert {line.acquisition_time_stamp for line in lines} == {0}
+    assert re.findall("(?i)name|date|serial|birth|institution|study", header) == []
+    acquisition = load_acquisition("phantom_siemens")
+    assert acquisition.voxel_size == (4, 1.25, 1.25) and acquisition.acceleration == 1
+    assert torch.equal(acquisition.kspace, raw.prepare(path).kspace)
+    assert cg_sense(acquisition, progress=False).misfit < 0.15
 
 
 def test_a_mirror_is_taken_before_the_network(tmp_path, monkeypatch):

@@ -119,6 +119,23 @@ def test_simulated_scan(folder, capsys):
     assert "8 x 6 x 6 mm" in capsys.readouterr().out
 
 
+def test_a_recorded_scan_by_its_name(tmp_path, capsys, monkeypatch):
+    """The one that ships is at hand for every command; of one that is not there it is said how to get it."""
+    assert run("info", "--quick", "phantom_siemens") == 0
+    text = capsys.readouterr().out
+    assert "1 x 160 x 160" in text and "4 x 1.25 x 1.25 mm" in text and "recorded at 3 T" in text
+    assert run("check", "phantom_siemens") == 1 and "phantom_siemens: vendor Siemens" in capsys.readouterr().out
+    out = tmp_path / "phantom.nii.gz"
+    assert run("reconstruct", "phantom_siemens", "--method", "cg_sense", "--out", out, "--quiet") == 0
+    record = json.loads((tmp_path / "phantom.nii.gz.mrilab.json").read_text())
+    assert record["matrix"] == [1, 160, 160] and record["coils"] == 2 and 0.05 < record["misfit"] < 0.15
+    monkeypatch.delenv("MRILAB_MIRROR", raising=False)
+    monkeypatch.setenv("MRILAB_CACHE", str(tmp_path))
+    assert run("info", "sigpy_brain8ch") == 0
+    text = capsys.readouterr().out
+    assert "not here: mrilab fetch sigpy_brain8ch" in text and "voxel size and noise scan are not in the file" in text
+
+
 def test_reconstruct_and_compare(folder, capsys, monkeypatch):
     """Three methods, both containers; each writes image, record and picture; the prior beats zero-filling."""
     monkeypatch.chdir(folder)

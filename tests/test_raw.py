@@ -13,9 +13,11 @@ import torch
 
 from mrilab import nifti, raw
 from mrilab.coils import birdcage_maps
+from mrilab.datasets import Dataset
 from mrilab.evidence import check_sampling
 from mrilab.files import write_hdf5
 from mrilab.fourier import fft3c, ifft3c
+from mrilab.raw.recorded import scan_of
 from mrilab.volumes import Acquisition, Volume, load_acquisition, load_volume, save_acquisition, save_volume
 
 
@@ -1030,3 +1032,46 @@ def test_no_pickle(tmp_path):
     np.save(tmp_path / "a.npy", np.array([{"a": 1}, None], object), allow_pickle=True)
     with pytest.raises(ValueError, match=r"a\.npy: "):
         raw.open_scan(tmp_path / "a.npy")
+
+
+def recorded(tmp_path, layout, content, shape, voxel_size=(1, 1, 1)):
+    """A scan by reference whose file holds this: an array, or arrays by their names in MATLAB's format."""
+    import scipy.io
+
+    path = tmp_path / ("scan.mat" if isinstance(content, dict) else "scan.npy")
+    if isinstance(content, dict):
+        scipy.io.savemat(path, content)
+    else:
+        np.save(path, content)
+    entry = Dataset("scan", "scan", path.name, layout=layout, shape=shape, voxel_size=voxel_size, note="all is assumed")
+    return scan_of(entry, path)
+
+
+def test_recorded_layouts_come_onto_our_axes(tmp_path):
+    """A slice of phase-encoding axes, a stack of slices, an image with its measured sensitivities."""
+    kspace = body(24, 20, 1)
+    scan = recorded(tmp_path, "slice", kspace[..., 0].numpy(), (24, 20, 1))
+    assert torch.equal(scan.read(), kspace) and scan.info["note"] == "all is assumed"
+    stack = body(1, 24, 20, coils=1).expand(-1, 4, -1, -1).numpy()
+    scan = recorded(tmp_path, "stack", {"kspace": stack[0].transpose(1, 2, 0)}, (4, 24, 20), (10, 2, 2))
+    acquisition = raw.prepare(scan)
+    assert close(ifft3c(acquisition.kspace, axes=(-3,)), torch.from_numpy(stack.copy()))
+    assert acquisition.voxel_size == (10, 2, 2) and acquisition.info["maps"] == "one coil: sensitivity 1"
+    maps, image = random(3, 24, 20), ifft3c(kspace)[0, ..., 0]
+    scan = recorded(tmp_path, "maps", {"xGT": image.numpy(), "S": maps.permute(1, 2, 0)[:, :, None].numpy()},
+                    (24, 20, 1))
+    acquisition = raw.prepare(scan)
+    norm = maps.norm(dim=0)
+    assert acquisition.info["maps"] == "measured" and close(acquisition.maps[..., 0], maps / norm)
+    assert close(ifft3c(acquisition.kspace)[..., 0], maps * image)
+
+
+@pytest.mark.parametrize(("layout", "content", "message"), [
+    ("slice", np.ones((6, 5), np.complex64), r"kspace: found shape \(6, 5\), expected \(coils, ky, kz\)"),
+    ("slice", np.ones((2, 6, 6), np.complex64), r"kspace: found shape \(6, 6, 1\), expected \(6, 5, 1\)"),
+    ("slice", np.zeros((2, 6, 5), np.complex64), "kspace: found zeros only"),
+    ("stack", {"image": np.ones((6, 5, 4))}, r"kspace: found {'image': \(6, 5, 4\)}, expected it with 3 axes"),
+    ("maps", {"xGT": np.ones((6, 5)), "S": np.ones((6, 5))}, "^.*S: found .*, expected it with 4 axes")])
+def test_a_recorded_file_of_another_kind(tmp_path, layout, content, message):
+    with pytest.raises(ValueError, match=f"scan.(npy|mat): {message}" if message[0] != "^" else message):
+        recorded(tmp_path, layout, content, (6, 5, 1))

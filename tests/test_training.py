@@ -2,6 +2,7 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +15,13 @@ from test_augmentation import blobs
 
 from mrilab import augmentation, training
 from mrilab.augmentation import POOL, Stream
+from mrilab.datasets import fetch
 from mrilab.diffusion import Prior
 from mrilab.priors import load_prior, new_prior, read_card, save_prior
 from mrilab.processes import check_device
 from mrilab.training import train, validate, validation_slices
 from mrilab.unet import UNet
-from mrilab.volumes import Volume, save_volume
+from mrilab.volumes import Volume, load_volume, save_volume
 
 SMALL = dict(batch=4, patch=16, widths=(4, 8), whole=32, progress=False)
 
@@ -409,3 +411,14 @@ def test_bad_arguments(tmp_path):
     with pytest.raises(ValueError, match="^voxel_sizes: found 2 and 4, expected one size, twice"):
         train([blobs()], (2, 4), tmp_path / "p.safetensors", network="operator", **SMALL)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_test_person_is_no_training_data(tmp_path):
+    """By name, by a file that was copied, in memory, and as a recorded scan."""
+    shutil.copy(fetch("qtim_MRHead"), tmp_path / "mine.h5")
+    for volume, name in (("qtim_MRHead", "qtim_MRHead"), (tmp_path / "mine.h5", ".*mine.h5"),
+                         (load_volume("qtim_MRBrainTumor2"), r"volumes\[0\]"), ("allineate_arc2017", "allineate"),
+                         ("phantom_siemens", "phantom_siemens"), ("sigpy_brain8ch", "sigpy_brain8ch")):
+        with pytest.raises(ValueError, match=f"^{name}.*: found a (shifted )?test person, expected people for train"):
+            train([volume], (2, 4), tmp_path / "p.safetensors", **SMALL)
+    assert not (tmp_path / "p.safetensors").exists()

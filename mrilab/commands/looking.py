@@ -22,13 +22,16 @@ def describe(path: str, voxel_size: Any = None, measure: bool = True, measuremen
     if path in names:
         d = names[path]
         found: dict[str, Any] = {key: getattr(d, key) for key in ("name", "kind", "licence", "source", "description")}
-        if d.kind != "volume":
+        if d.kind == "scan" and not datasets.at_hand(d.name):
+            return found | {"note": d.note, "where": f"not here: mrilab fetch {d.name}"}
+        if d.kind not in ("volume", "scan"):
             return found
-        path = str(datasets.fetch(d.name))
+        path = path if d.layout else str(datasets.fetch(d.name))
     else:
         found = {"file": path}
     kind = raw.recognise(path)
-    found |= {"format": kind, "bytes": Path(path).stat().st_size}
+    place = datasets.fetch(path) if kind == "recorded" else Path(path)
+    found |= {"format": kind, "bytes": place.stat().st_size}
     if kind in IMAGES:
         volume = load_volume(path)
         shape, sizes = tuple(volume.data.shape), volume.voxel_size

@@ -15,9 +15,11 @@ format             recognised by
 ``npy``            ``.npy``, complex ``(coils, z, y, x)``
 ``volume``         HDF5 with ``data``: ours (:func:`mrilab.volumes.load_volume`)
 ``nifti``          ``.nii`` or ``.nii.gz`` (:mod:`mrilab.nifti`)
+``recorded``       the name of a recorded scan by reference (``list_datasets("scan")``)
 =================  ======================================================================================
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +28,19 @@ import torch
 
 from .. import files, hdf5
 from ..checks import check_voxel_size
+from ..datasets import entry_of, fetch
 from .arrays import open_acquisition, open_npy
 from .calgary import open_calgary
 from .cfl import open_cfl
 from .evidence import settle
 from .fastmri import open_fastmri
 from .ismrmrd import measurements, open_ismrmrd
+from .recorded import open_recorded
 from .scan import Scan
 
 
 def recognise(path: str | Path) -> str:
-    """The format of a file, from its content.
+    """The format of a file, from its content; of a recorded scan, by its name.
 
     Returns
     -------
@@ -53,8 +57,13 @@ def recognise(path: str | Path) -> str:
     >>> from mrilab.datasets import fetch
     >>> recognise(fetch("qtim_MRHead"))
     'volume'
+    >>> recognise("phantom_siemens"), recognise("sigpy_brain8ch")
+    ('ismrmrd', 'recorded')
     """
-    path = Path(path)
+    entry = entry_of(path)
+    if entry is not None and entry.kind == "scan" and entry.layout:
+        return "recorded"
+    path = _shipped(path)
     if path.suffix in (".cfl", ".hdr") and path.with_suffix(".hdr").is_file() and path.with_suffix(".cfl").is_file():
         return "cfl"
     if not path.is_file():
@@ -74,6 +83,11 @@ def recognise(path: str | Path) -> str:
     if head[344:347] in (b"n+1", b"ni1") or files.is_nifti(path):
         return "nifti"
     raise ValueError(f"{path}: found neither HDF5, NumPy, NIfTI nor a BART pair .cfl and .hdr, expected one of them")
+
+
+def _shipped(name_or_path: str | Path) -> Path:
+    entry = entry_of(name_or_path)
+    return fetch(entry.name) if entry is not None and entry.kind == "scan" else Path(name_or_path)
 
 
 def _kind_of_hdf5(file: Any) -> str | None:
@@ -101,6 +115,7 @@ def open_scan(path: str | Path, voxel_size: Any = None, measurement: str | int |
     Parameters
     ----------
     path : str or Path
+        A file, or the name of a recorded scan.
     voxel_size : tuple of float, optional
         ``(dz, dy, dx)`` in mm, for formats and files that do not say; it also overrules what a file says.
     measurement : str or int, optional
@@ -126,14 +141,15 @@ def open_scan(path: str | Path, voxel_size: Any = None, measurement: str | int |
     (2, (4, 6, 5), (1.0, 1.0, 2.0), (2, 4, 6, 2))
     """
     kind = recognise(path)
-    openers = {"acquisition": open_acquisition, "fastmri": open_fastmri, "calgary": open_calgary, "cfl": open_cfl,
-               "npy": open_npy}
+    openers: dict[str, Callable[..., Scan]] = {
+        "acquisition": open_acquisition, "fastmri": open_fastmri, "calgary": open_calgary, "cfl": open_cfl,
+        "npy": open_npy, "recorded": open_recorded}
     if kind not in (*openers, "ismrmrd"):
         raise ValueError(f"{path}: found a {kind} file, an image, expected a scan; mrilab simulate makes one")
     with hdf5.named(path):
         sizes = None if voxel_size is None else check_voxel_size(voxel_size)
         if kind == "ismrmrd":
-            scan = open_ismrmrd(Path(path), sizes, measurement)
+            scan = open_ismrmrd(_shipped(path), sizes, measurement)
         elif measurement is not None:
             raise ValueError(f"measurement: found {measurement!r}, expected none: only ISMRMRD files hold several")
         else:

@@ -37,7 +37,7 @@ def prepare(scan: str | Path | Scan, coils: int | None = None, readout: tuple[in
     Parameters
     ----------
     scan : str, Path or Scan
-        A file of any format that :func:`~mrilab.raw.open_scan` opens.
+        A file of any format that :func:`~mrilab.raw.open_scan` opens, or the name of a recorded scan.
     coils : int, optional
         Compress to this many virtual coils.
     readout : tuple of int, optional
@@ -46,7 +46,8 @@ def prepare(scan: str | Path | Scan, coils: int | None = None, readout: tuple[in
     voxel_size : tuple of float, optional
         ``(dz, dy, dx)`` in mm, if the file does not say or says it wrongly.
     maps : Tensor, optional
-        complex64 ``(coils, z, y, x)`` on the grid without oversampling; estimated if not given.
+        complex64 ``(coils, z, y, x)`` on the grid without oversampling; if not given, those of the scan, or else
+        estimated.
     calibration : int, optional
         Side of the fully sampled central block for ESPIRiT; the largest up to 24 if not given. Where there is
         none of 8 or more, the maps are low-resolution images over their root sum of squares.
@@ -94,11 +95,12 @@ def prepare(scan: str | Path | Scan, coils: int | None = None, readout: tuple[in
             key: value for key, value in scan.info.items() if value}
         coarse = _coarse(scan, first, grid)
         mixing, unit, noise = _mixing(scan, coarse, coils, whiten, info)
+        info["maps"] = "given" if maps is not None else "measured"
+        maps = scan.maps if maps is None else maps
         if maps is None:
             maps, info["maps"] = _estimated(scan, coarse, mixing, first, grid, calibration)
             maps = interpolate_maps(maps, (depth, height, scan.wanted), start, stop)
         else:
-            info["maps"] = "given"
             maps = _given(maps, mixing, (scan.coils, depth, height, scan.wanted))[..., start:stop]
         kspace = _mix(mixing, scan.read(first + start, first + stop))
         if scan.affine is not None:

@@ -41,6 +41,8 @@ class Scan:
         the image.
     calibration : Scan or None
         Lines measured for the sensitivities alone, on the same grid.
+    maps : Tensor or None
+        complex64 ``(coils, z, y, x)``, sensitivities that were measured with the scan; None if it has none.
     energy : Tensor or None
         float64 ``(z, y)``, or ``(1, y)`` for a stack of slices: the energy that a look at the data found; NaN where it
         did not look.
@@ -69,6 +71,7 @@ class Scan:
     affine: np.ndarray | None = None
     info: dict[str, Any] = field(default_factory=dict)
     calibration: Scan | None = None
+    maps: torch.Tensor | None = field(default=None, repr=False)
     energy: torch.Tensor | None = field(default=None, repr=False)
     profile: torch.Tensor | None = field(default=None, repr=False)
 
