@@ -211,7 +211,7 @@ def espirit_maps(kspace: torch.Tensor, calibration: int = 24, kernel: int = 6, e
         raise ValueError(f"kspace: found zeros in the central {calibration}^{len(axes)} block, expected it fully "
                          "sampled")
     app = EspiritCalib(flat.numpy(force=True), calib_width=calibration, kernel_width=kernel,
-                       crop=0 if everywhere else 0.95, show_pbar=False)
+                       crop=0 if everywhere else 0.8, show_pbar=False)
     return torch.from_numpy(app.run()).reshape(kspace.shape).to(kspace.device)
 
 
