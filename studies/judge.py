@@ -88,19 +88,22 @@ def simulated_scan(volume, geometry, voxel_size, acceleration, coils, noise, see
     ``slice`` has the head's y and x for the phase-encoding axes z and y, and a readout of one position; ``lines`` has z
     of length 1. ``middle`` is where along the head's z the slice lies.
     """
-    head = load_volume(volume).resample((voxel_size,) * 3)
-    at = round(middle * len(head.data))
+    head, size = load_volume(volume), (voxel_size,) * 3
     if geometry == "lines":
-        acquisition, truth = simulate_acquisition(head, 1, coils, 0, seed)
+        acquisition, truth = simulate_acquisition(head, 1, coils, 0, seed, size)
+        at = round(middle * len(truth))
         truth, maps = truth[at:at + 1], acquisition.maps[:, at:at + 1]
         mask = lines_only(truth.shape, acceleration, 16, seed)
         kspace = SenseOperator(maps, mask).forward(truth)
         kspace += noise * torch.view_as_complex(torch.randn(
             *kspace.shape, 2, generator=torch.Generator().manual_seed(seed))) * mask[..., None]
-        return Acquisition(kspace, maps, mask, head.voxel_size, noise), truth
+        return Acquisition(kspace, maps, mask, acquisition.voxel_size, noise), truth
     if geometry == "slice":
-        head = Volume(head.data.permute(1, 2, 0).contiguous(), head.voxel_size)
-    acquisition, truth = simulate_acquisition(head, acceleration, coils, noise, seed)
+        head = Volume(head.data.permute(1, 2, 0).contiguous(), head.voxel_size[1:] + head.voxel_size[:1])
+        size = tuple(max(d, own) for d, own in zip(size, head.voxel_size))
+    noise *= (math.prod(size) / math.prod(head.voxel_size)) ** 0.5              # that of the scan
+    acquisition, truth = simulate_acquisition(head, acceleration, coils, noise, seed, size)
+    at = round(middle * truth.shape[2])
     start, stop = (at, at + 1) if geometry == "slice" else (truth.shape[2] // 2 - 4, truth.shape[2] // 2 + 4)
     return acquisition.readout_block(start, stop), truth[..., start:stop]
 

@@ -19,12 +19,13 @@ import numpy as np
 import torch
 
 from mrilab.classical import cg_sense
+from mrilab.coils import HEAD, head_array_maps
 from mrilab.fourier import fft3c, ifft3c, resize_centred
 from mrilab.holdout import estimated_psnr, prediction_error, split_samples, used_part
 from mrilab.metrics import head_mask, percentile, psnr, ssim
 from mrilab.raw.preparation import interpolate_maps
-from mrilab.simulate import simulate_acquisition, smooth_phase
-from mrilab.volumes import Acquisition, Volume, load_acquisition
+from mrilab.simulate import smooth_phase
+from mrilab.volumes import Acquisition, load_acquisition
 
 from .judge import lines_only, rival, simulated_scan
 
@@ -42,10 +43,10 @@ METHODS = {     # method, prior, representation
 }
 TRIALS = {
     "zero_filled": [{}],
-    "cg_sense": [dict(regularization=w) for w in (0.002, 0.005, 0.02, 0.05, 0.15)],
-    "l1_wavelet": [dict(weight=w) for w in (0.0006, 0.0012, 0.003, 0.008, 0.02)],
-    "total_variation": [dict(weight=w) for w in (0.0003, 0.0008, 0.002, 0.005, 0.012)],
-    "variational": [dict(weight=w) for w in (0.1, 0.2, 0.35, 0.7, 1.4)],
+    "cg_sense": [dict(regularization=w) for w in (0.0005, 0.001, 0.002, 0.005, 0.02, 0.05, 0.15)],
+    "l1_wavelet": [dict(weight=w) for w in (0.0003, 0.0006, 0.0012, 0.003, 0.008, 0.02, 0.05)],
+    "total_variation": [dict(weight=w) for w in (0.0003, 0.0008, 0.002, 0.005, 0.012, 0.03, 0.07)],
+    "variational": [dict(weight=w) for w in (0.025, 0.05, 0.1, 0.2, 0.35, 0.7, 1.4)],
 }
 VALIDATION = "colin27_ch2"
 GEOMETRIES = {  # of the validation person's slice: geometry, voxel size, acceleration, coils, noise
@@ -216,7 +217,7 @@ def g_factor(maps, factors=(2, 2)):
     return values.reshape(height // a, width // b, a, b).permute(2, 0, 3, 1).reshape(height, width)
 
 
-def coil_maps(scan, seed=0):
+def coil_maps(scan):
     """g-factors at 2 x 2 of measured coils, and of simulated ones in the same head."""
     acquisition = load_acquisition(scan)
     whole = cg_sense(acquisition, progress=False).image
@@ -225,9 +226,8 @@ def coil_maps(scan, seed=0):
     head = head_mask(whole).squeeze()
     sides = [n // 2 * 2 for n in head.shape]
     head = head[:sides[0], :sides[1]]
-    inside = whole.squeeze()[:sides[0], :sides[1]].abs()
-    thick = Volume(inside[..., None].expand(-1, -1, 32).contiguous(), (acquisition.voxel_size[1],) * 3)
-    simulated = simulate_acquisition(thick, 1, len(acquisition.maps), 0, seed)[0].maps[..., 16]
+    extent = [n * acquisition.voxel_size[1] for n in sides]
+    simulated = head_array_maps((9, *sides), len(acquisition.maps), (HEAD[0], *extent))[:, 4]       # an axial slice
     rows = {}
     axis = acquisition.maps.shape[1:].index(min(acquisition.maps.shape[1:]))
     real = acquisition.maps.select(axis + 1, acquisition.maps.shape[axis + 1] // 2)[:, :sides[0], :sides[1]]
