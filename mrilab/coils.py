@@ -104,7 +104,7 @@ def _loop_field(points: torch.Tensor, centre: torch.Tensor, normal: torch.Tensor
     across = across / across.norm()
     along = torch.linalg.cross(normal, across)
     field = torch.zeros_like(points)
-    for angle in torch.arange(segments) * (2 * math.pi / segments):
+    for angle in torch.arange(segments, dtype=points.dtype) * (2 * math.pi / segments):
         r = points - centre - radius * (angle.cos() * across + angle.sin() * along)
         step = (angle.cos() * along - angle.sin() * across).expand_as(r)
         field += torch.linalg.cross(step, r) / r.norm(dim=-1, keepdim=True) ** 3

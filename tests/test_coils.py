@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mrilab.coils import birdcage_maps, espirit_maps, estimate_maps, noise_level
+from mrilab.coils import birdcage_maps, espirit_maps, estimate_maps, head_array_maps, noise_level
 from mrilab.fourier import fft3c
 from mrilab.metrics import head_mask
 from mrilab.simulate import head_phantom
@@ -31,6 +31,47 @@ def test_maps_belong_to_the_field_of_view_not_to_the_matrix():
     assert (fine[:, ::3, ::3, ::3] - thirds).abs().max() < 1e-5
     odd = birdcage_maps((24, 15, 9))                 # centres: 60 // 2 = 2 + 4 * 7, 36 // 2 = 2 + 4 * 4
     assert (fine[:, :, 2::4, 2::4] - odd).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("coils", [1, 4, 8, 13, 32])
+def test_head_array_fills_the_field_of_view(coils):
+    maps = head_array_maps((9, 16, 11), coils)
+    assert maps.shape == (coils, 9, 16, 11) and maps.dtype == torch.complex64
+    assert torch.allclose(maps.abs().square().sum(0), torch.ones(9, 16, 11), atol=1e-5)
+    fine = head_array_maps((24, 60, 36), coils)
+    assert (fine[:, ::2, ::2, ::2] - head_array_maps((12, 30, 18), coils)).abs().max() < 1e-5
+
+
+def test_a_loop_has_the_field_of_a_loop():
+    """On the axis of a circle of radius a: proportional to a^2 / (a^2 + z^2)^1.5, along the axis."""
+    from mrilab.coils import _loop_field
+
+    normal = torch.nn.functional.normalize(torch.tensor([0.2, -0.5, 0.9], dtype=torch.float64), dim=0)
+    centre = torch.tensor([5.0, 1.0, -3.0], dtype=torch.float64)
+    heights = torch.tensor([0.0, 10, 40, 120], dtype=torch.float64)
+    field = _loop_field(centre + heights[:, None] * normal, centre, normal, 50.0)
+    expected = 2 * torch.pi * 50**2 / (50**2 + heights**2) ** 1.5
+    assert torch.allclose(field @ normal, expected, rtol=1e-6)
+    assert (field - (field @ normal)[:, None] * normal).norm(dim=1).max() < 1e-9 * expected.max()
+
+
+@pytest.mark.parametrize("name", ["colin27_ch2", "qtim_MRHead"])
+def test_g_factors_are_those_of_a_head_array(name):
+    """At 2 x 2 with 32 coils: mean between 1.1 and 1.6, largest under 3, as published for arrays of 32."""
+    from studies.recorded import g_factor
+
+    volume = load_volume(name).resample((6, 6, 6))
+    head = head_mask(volume.data)
+    found = []
+    for coils in (8, 32):
+        maps = head_array_maps(tuple(head.shape), coils, volume.field_of_view) * head
+        z, y = (n // 2 * 2 for n in head.shape[:2])
+        g = torch.stack([g_factor(maps[:, :z, :y, x]) for x in range(head.shape[2])], dim=-1)
+        values = g[head[:z, :y]]
+        found.append((values.mean().item(), values.max().item()))
+    (_, _), (mean, largest) = found
+    assert 1.1 < mean < 1.6 and largest < 3
+    assert mean < found[0][0] < 1.8 and found[0][1] < 4             # eight coils do somewhat less
 
 
 def test_two_rings_encode_z():

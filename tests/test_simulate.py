@@ -1,9 +1,11 @@
 import pytest
 import torch
 
+from mrilab.classical import cg_sense
+from mrilab.fourier import resample, resize_centred
 from mrilab.operators import SenseOperator
 from mrilab.simulate import head_phantom, simulate_acquisition
-from mrilab.volumes import Volume
+from mrilab.volumes import Volume, load_volume
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,28 @@ def test_acquisition_is_the_forward_model(head):
     assert (acq.kspace - expected).norm() < 1e-5 * expected.norm()
     assert acq.acceleration == pytest.approx(6, rel=0.05)
     assert (acq.kspace.movedim(-1, 0)[..., ~acq.mask] == 0).all()
+
+
+def test_a_coarse_scan_is_the_middle_of_a_fine_one():
+    """Of the volume's own k-space, coil by coil; the noise falls with the root of the voxel's volume."""
+    volume = load_volume("colin27_ch2").resample((4, 4, 4))
+    fine, whole = simulate_acquisition(volume, 1, coils=4, noise=0, voxel_size=(4, 4, 4))
+    coarse, truth = simulate_acquisition(volume, 1, coils=4, noise=0, voxel_size=(8, 8, 12))
+    share = (truth.numel() / whole.numel()) ** 0.5
+    assert torch.allclose(coarse.kspace, share * resize_centred(fine.kspace, truth.shape), atol=1e-5)
+    assert torch.allclose(truth, resample(whole, (4, 4, 4), (8, 8, 12)), atol=1e-5)
+    noisy = simulate_acquisition(volume, 1, coils=4, noise=0.1, voxel_size=(8, 8, 12))[0]
+    spread = torch.view_as_real(noisy.kspace - coarse.kspace).std().item()
+    assert noisy.noise == pytest.approx(0.1 * share) and spread == pytest.approx(0.1 * share, rel=0.02)
+    assert noisy.noise == pytest.approx(0.1 * (64 / (8 * 8 * 12)) ** 0.5, rel=0.05)
+
+
+def test_simulation_and_reconstruction_share_no_grid():
+    """Least squares of a fully sampled, noiseless coarse scan is close to the truth, but not the truth."""
+    volume = load_volume("colin27_ch2").resample((2, 2, 2))
+    acquisition, truth = simulate_acquisition(volume, 1, noise=0, voxel_size=(6, 6, 6))
+    image = cg_sense(acquisition, regularization=0, progress=False).image
+    assert 1e-4 < (image - truth).norm() / truth.norm() < 0.03
 
 
 def test_truth_is_scaled_and_its_phase_smooth(head):
@@ -90,6 +114,8 @@ def test_phantom_is_a_head():
     (lambda v: simulate_acquisition(v, 0.5), "acceleration: found 0.5"),
     (lambda v: simulate_acquisition(v, 4, coils=0), "coils: found 0"),
     (lambda v: simulate_acquisition(v, 4, noise=-0.1), "noise: found -0.1"),
+    (lambda v: simulate_acquisition(v, 4, voxel_size=(0.5, 4, 4)), r"voxel_size: found \(0.5, 4, 4\) mm"),
+    (lambda v: simulate_acquisition(v, 4, voxel_size=(4, 4)), "voxel_size: found"),
 ])
 def test_bad_input(head, call, message):
     with pytest.raises(ValueError, match=message):
