@@ -8,9 +8,10 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 from mrilab.checks import PLANES
-from mrilab.datasets import list_datasets
+from mrilab.datasets import entry_of, list_datasets
 from mrilab.writing import atomic_path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -225,6 +226,56 @@ def summarise(rows, a, b, metric="psnr", confidence=0.95, resamples=4000, seed=0
             low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist()
         found.append(dict(zip(("volume", "voxel_size", "acceleration"), map(json.loads, cell)))
                      | {"difference": float(differences.mean()), "low": low, "high": high, "pairs": len(differences)})
+    return found
+
+
+def over_people(rows, a, b, metric="psnr", confidence=0.95):
+    """Mean difference ``a - b`` in each cell, with people as the unit.
+
+    Differences are paired: both methods saw the same data for each volume, seed and block. Those of one person,
+    whatever the seed, the block or the volume, are averaged first, for they are not independent; the interval is that
+    of Student's t over people.
+
+    Parameters
+    ----------
+    rows : list of dict
+        With the labels ``a`` and ``b``; the volumes are data sets, whose entries say the person.
+    a, b, metric
+        As for :func:`summarise`.
+    confidence : float
+
+    Returns
+    -------
+    list of dict
+        ``voxel_size``, ``acceleration``, ``difference``, ``low``, ``high``, ``people``, ``pairs`` for each cell that
+        has pairs. Of one person, ``low`` and ``high`` are NaN.
+
+    Examples
+    --------
+    >>> cell = {"voxel_size": 3.0, "acceleration": 8, "block": None, "coils": 8, "noise": 0.01, "seed": 0}
+    >>> rows = [cell | {"volume": v, "label": m, "psnr": 30 + d * (m == "new")} for m in ("new", "old")
+    ...         for v, d in (("qtim_MRHead", 1.0), ("seg3d_MR", 1.2))]
+    >>> [(round(c["difference"], 2), round(c["low"], 1), c["people"]) for c in over_people(rows, "new", "old")]
+    [(1.1, -0.2, 2)]
+    """
+    cells, pairs = {}, {}
+    for row in rows:
+        if row["label"] in (a, b):
+            cell = tuple(json.dumps(row[key]) for key in ("voxel_size", "acceleration"))
+            pair = (cell, row["volume"], *(json.dumps(row[key]) for key in ("seed", "block", "coils", "noise")))
+            pairs.setdefault(pair, {})[row["label"]] = row[metric]
+    for (cell, volume, *_), pair in pairs.items():
+        if len(pair) == 2:
+            cells.setdefault(cell, {}).setdefault(entry_of(volume).person, []).append(pair[a] - pair[b])
+    found = []
+    for cell, people in cells.items():
+        means = np.array([np.mean(differences) for differences in people.values()])
+        half = math.nan
+        if len(means) > 1:
+            half = float(stats.t.ppf((1 + confidence) / 2, len(means) - 1) * means.std(ddof=1) / len(means) ** 0.5)
+        found.append(dict(zip(("voxel_size", "acceleration"), map(json.loads, cell)), difference=float(means.mean()),
+                          low=float(means.mean()) - half, high=float(means.mean()) + half, people=len(means),
+                          pairs=sum(map(len, people.values()))))
     return found
 
 

@@ -1,8 +1,10 @@
 """Tuning with equal effort: the same number of trials for each method, on a volume that is not for testing."""
 
 import itertools
+import sys
 
 import numpy as np
+from tqdm import tqdm
 
 from mrilab.datasets import list_datasets
 from mrilab.methods import METHODS
@@ -10,6 +12,7 @@ from mrilab.methods import METHODS
 from .sweep import columns, make_jobs, measure
 
 COARSE = 10                         # trials for each method, and four fine ones, as the paper's authors do
+BEYOND = 6                          # more where the best of them lies at the edge of what was tried
 
 
 def coarse_trials(ranges):
@@ -35,11 +38,16 @@ def fine_trials(ranges, best):
     >>> [round(s["weight"], 2) for s in fine_trials({"weight": (0.1, 1.0)}, {"weight": 0.5})]
     [0.42, 0.46, 0.55, 0.59]
     """
-    ratio = [(high / low) ** (1 / (COARSE // len(ranges) - 1) if not i else 1 / 2)
-             for i, (low, high) in enumerate(ranges.values())]
+    ratio = [_ratio(ranges, key) for key in ranges]
     steps = [(s,) for s in (-2 / 3, -1 / 3, 1 / 3, 2 / 3)] if len(ranges) == 1 else \
         [(-1 / 2, 0), (1 / 2, 0), (0, -1 / 2), (0, 1 / 2)]
     return [_rounded(ranges, [best[key] * r**s for key, r, s in zip(ranges, ratio, step)]) for step in steps]
+
+
+def _ratio(ranges, key):
+    """Between neighbours of the coarse grid."""
+    first, (low, high) = next(iter(ranges)) == key, ranges[key]
+    return (high / low) ** (1 / (COARSE // len(ranges) - 1) if first else 1 / 2)
 
 
 def _rounded(ranges, values):
@@ -51,9 +59,9 @@ def _rounded(ranges, values):
 def tune(run, sweep, methods=METHODS):
     """The best settings of each method on a sweep's volumes, by PSNR, with the same number of trials for each.
 
-    Ten coarse trials on a log grid of a method's one or two settings, then four fine ones about the best. Each
-    trial is judged by its mean PSNR over the sweep's voxel sizes, accelerations, blocks and seeds. One that fails
-    counts as worst.
+    Ten coarse trials on a log grid of a method's one or two settings; as long as the best lies at the edge of what was
+    tried, another one further out, six at most; then four fine ones about the best. Each trial is judged by its mean
+    PSNR over the sweep's voxel sizes, accelerations, blocks and seeds. One that fails counts as worst.
 
     Parameters
     ----------
@@ -68,7 +76,8 @@ def tune(run, sweep, methods=METHODS):
     -------
     dict
         ``best``, label (:func:`~studies.sweep.columns`) to ``{"settings": ..., "psnr": ...}``; ``trials``, label to a
-        list of them; and what of the sweep was tuned on. A sweep may name a file with it as ``tuned``.
+        list of them; ``edges``, label to the settings whose best value is still the lowest or highest that was tried,
+        which is also said on the way; and what of the sweep was tuned on. A sweep may name a file with it as ``tuned``.
 
     Raises
     ------
@@ -96,30 +105,71 @@ def tune(run, sweep, methods=METHODS):
         if d.name in sweep["volumes"] and "test" in d.split:
             raise ValueError(f"volumes: found {d.name}, which is for testing, expected a volume to tune on")
     sweep = sweep | {"tuned": None, "keep_slices": 0}
-    compared = columns(sweep)
-    trials = {column["label"]: [] for column in compared}
-    for stage in ("coarse", "fine"):
-        asked = {}
-        for column in compared:
-            ends, tried = column["tune"], trials[column["label"]]
-            if stage == "coarse":
-                settings = coarse_trials(ends) if ends else [{}]
-            else:
-                settings = fine_trials(ends, _best(tried)["settings"]) if ends else []
-            for i, given in enumerate(settings):
-                label = f"{column['label']}-{stage}{i}"
-                asked[label] = (tried, given, column | {"label": label, "settings": column["settings"] | given})
-        jobs = make_jobs(sweep, [column for *_, column in asked.values()]) if asked else []
+    compared = {column["label"]: column for column in columns(sweep)}
+    trials = {label: [] for label in compared}
+
+    def attempt(stage, wanted):
+        """Append the trials of these settings of each label."""
+        asked = {f"{label}-{stage}{i}": (label, given) for label, settings in wanted.items()
+                 for i, given in enumerate(settings)}
+        named = [compared[label] | {"label": name, "settings": compared[label]["settings"] | given}
+                 for name, (label, given) in asked.items()]
+        jobs = make_jobs(sweep, named) if asked else []
         rows, failed = measure(run, jobs, methods)
-        for label, (tried, given, _) in asked.items():
-            scores = [row["psnr"] for row in rows if row["label"] == label]
+        for name, (label, given) in asked.items():
+            scores = [row["psnr"] for row in rows if row["label"] == name]
             whole = len(scores) == len(jobs) // len(asked)
-            tried.append({"settings": given, "psnr": float(np.mean(scores)) if whole else None})
+            trials[label].append({"settings": given, "psnr": float(np.mean(scores)) if whole else None})
         for label, tried in trials.items():
             if all(trial["psnr"] is None for trial in tried):
                 raise ValueError(f"{label}: found no trial that went well: {next(iter(failed.values()))}")
-    return {"best": {label: _best(tried) for label, tried in trials.items()}, "trials": trials} | {
+
+    ranges = {label: column["tune"] for label, column in compared.items()}
+    attempt("coarse", {label: coarse_trials(ends) if ends else [{}] for label, ends in ranges.items()})
+    for further in range(BEYOND):
+        outside = {label: beyond(ends, trials[label]) for label, ends in ranges.items()}
+        if not any(outside.values()):
+            break
+        attempt(f"beyond{further}-", outside)
+    attempt("fine", {label: fine_trials(ends, _best(trials[label])["settings"]) for label, ends in ranges.items()
+                     if ends})
+    edges = {label: list(found) for label, ends in ranges.items() if (found := at_edge(ends, trials[label]))}
+    for label, names in edges.items():
+        tqdm.write(f"{label}: best at the edge of what was tried for {' and '.join(names)}", file=sys.stderr)
+    return {"best": {label: _best(tried) for label, tried in trials.items()}, "trials": trials, "edges": edges} | {
         key: sweep[key] for key in ("volumes", "voxel_sizes", "accelerations", "blocks", "seeds")}
+
+
+def at_edge(ranges, tried):
+    """The settings whose best value is the lowest (-1) or the highest (1) of all that went well.
+
+    Examples
+    --------
+    >>> tried = [{"settings": {"weight": w}, "psnr": 30 + w} for w in (0.1, 0.2, 0.4)]
+    >>> at_edge({"weight": (0.1, 0.4)}, tried), at_edge({"weight": (0.1, 0.4)}, tried + [
+    ...     {"settings": {"weight": 0.8}, "psnr": 29}])
+    ({'weight': 1}, {})
+    """
+    found = {}
+    for key in ranges:
+        best = _best(tried)["settings"][key]
+        values = {trial["settings"][key] for trial in tried}
+        if best in (min(values), max(values)) and len(values) > 1:
+            found[key] = 1 if best == max(values) else -1
+    return found
+
+
+def beyond(ranges, tried):
+    """Where the best lies at an edge, one trial further out for each such setting.
+
+    Examples
+    --------
+    >>> beyond({"weight": (0.1, 0.4)}, [{"settings": {"weight": w}, "psnr": 30 - w} for w in (0.1, 0.2, 0.4)])
+    [{'weight': 0.0857}]
+    """
+    best = _best(tried)["settings"]
+    return [_rounded(ranges, [best[k] * (_ratio(ranges, key) ** side if k == key else 1) for k in ranges])
+            for key, side in at_edge(ranges, tried).items()]
 
 
 def _best(trials):
