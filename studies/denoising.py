@@ -81,18 +81,24 @@ def quality(volume, voxel_size, sigma, prior=None, interpolation=None, method="p
     return dict(psnr_planes=planes, psnr=round(float(np.mean(planes)), 3))
 
 
-def study(run):
-    cells = [dict(voxel_size=d, sigma=s) for d, s in itertools.product(VOXEL_SIZES, SIGMAS)]
-    trials = run.rows(quality, [cell | dict(volume=SLAB, method=m, strength=s, count=8)
+def rows_of(run, volumes, validation, voxel_sizes, sigmas, priors=PRIORS):
+    """PSNR of each prior, each classical method as tuned on the validation volume, and of the noisy slices."""
+    cells = [dict(voxel_size=d, sigma=s) for d, s in itertools.product(voxel_sizes, sigmas)]
+    trials = run.rows(quality, [cell | dict(volume=validation, method=m, strength=s, count=8)
                                 for cell in cells for m in STRENGTHS for s in STRENGTHS[m]])
     asked = []
-    for cell in cells:
+    for volume, cell in itertools.product(volumes, cells):
         tried = [t for t in trials if all(t[key] == cell[key] for key in cell)]
-        asked += [cell | dict(volume=HEAD, prior=name, method="prior") for name in PRIORS]
-        asked += [cell | dict(volume=HEAD, method=m, strength=max(
+        asked += [cell | dict(volume=volume, prior=name, method="prior") for name in priors]
+        asked += [cell | dict(volume=volume, method=m, strength=max(
             (t for t in tried if t["method"] == m), key=lambda t: sum(t["psnr_planes"]))["strength"])
                   for m in STRENGTHS]
-        asked += [cell | dict(volume=HEAD, method="noisy")]
+        asked += [cell | dict(volume=volume, method="noisy")]
+    return [dict(volume=row["volume"], method=row.get("prior") or row["method"], voxel_size=row["voxel_size"],
+                 sigma=row["sigma"], psnr=row["psnr"]) for row in run.rows(quality, asked)]
+
+
+def study(run):
+    rows = rows_of(run, [HEAD], SLAB, VOXEL_SIZES, SIGMAS)
     return dict(volume=HEAD, matrix_voxel_size=load_volume(HEAD).voxel_size, rows=[
-        dict(method=row.get("prior") or row["method"], voxel_size=row["voxel_size"], sigma=row["sigma"],
-             psnr=row["psnr"]) for row in run.rows(quality, asked)])
+        {key: value for key, value in row.items() if key != "volume"} for row in rows])

@@ -8,7 +8,7 @@ import json
 import math
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -65,6 +65,9 @@ class Sweep(BaseModel):
     coils: int = Field(8, ge=1)
     noise: Number = Field(0.01, ge=0)
     methods: list[Entry] = Field(min_length=1)
+    native: bool = False                                        # these three: studies.scans.simulated
+    maps: Literal["true", "espirit"] = "true"
+    decimated: bool = False
     tuned: dict[str, Any] | None = None
     keep_slices: Number = Field(0, ge=0)
 
@@ -247,10 +250,12 @@ def make_jobs(sweep, compared=None):
     sizes, rates = sweep["voxel_sizes"], sweep["accelerations"]
     repeat = math.lcm(len(sizes), len(rates))
     cells = [(sizes[i % len(sizes)], rates[(i + i // repeat) % len(rates)]) for i in range(len(sizes) * len(rates))]
+    scan = {key: sweep[key] for key in ("coils", "noise", "keep_slices")}
+    scan |= {key: value for key, value in sweep.items()
+             if key in ("native", "maps", "decimated") and value != Sweep.model_fields[key].default}
     order = itertools.product(sweep["seeds"], sweep["volumes"], sweep["blocks"], cells, compared or columns(sweep))
     jobs = [{key: value for key, value in column.items() if key != "tune"} | {
-        "volume": volume, "voxel_size": size, "acceleration": rate, "block": block, "seed": seed,
-        "coils": sweep["coils"], "noise": sweep["noise"], "keep_slices": sweep["keep_slices"],
+        "volume": volume, "voxel_size": size, "acceleration": rate, "block": block, "seed": seed, **scan,
     } for seed, volume, block, (size, rate), column in order]
     seen = set()
     for job in jobs:

@@ -1,0 +1,106 @@
+"""Interpolation against diverse training over four test people; everything is tuned on the validation person.
+
+Scans are simulated on each head's own voxels, with eight coils of a head array and a noise of 0.01 at 1 mm, and keep
+the middle of that k-space. Every method gets ten coarse and four fine trials, and more where it ends at an edge, at
+1.5 mm for the fine scans and at 3 mm for the coarse ones, R = 8. A person whose head is not at hand is left out, and
+said. What comes first is wanted most: all columns at R = 8, three seeds; the most important ones at other
+accelerations; with coil sensitivities estimated from the scan; and as the paper's authors make a coarse scan, by taking
+every n-th voxel without noise.
+"""
+
+import sys
+
+from tqdm import tqdm
+
+from mrilab.datasets import at_hand
+
+from .comparison import KNOWN, interpolation_of
+from .runner import check
+from .sweep import check_sweep, make_jobs, measure
+from .tuning import tune
+
+RESULTS = ["people.csv", "people_slices.json", "people_settings.json"]
+NEEDS = ["operators"]
+VALIDATION = "colin27_ch2"
+PEOPLE = ["allineate_arc2017", "seg3d_MR", "brainchop_T1", "qtim_MRHead"]
+SHARP = PEOPLE[:3]                                      # the voxels of the last are 1.3 mm along x
+FIXED = ["fixed_1mm", "fixed_2mm", "fixed_3mm"]
+PRIORS = [*FIXED, "diverse", "diverse_conditioned"]
+SOLVER = {"weight": [0.1, 3.0], "iterations": [16, 64]}
+MIDDLE = [-16, 16]                                      # of the readout, voxels; coarse scans are whole
+SCANS = {       # voxel sizes in mm: tuned at, tested at, block of the readout, whose heads
+    "fine": dict(tuned=1.5, tested=[1, [4, 1, 1]], block=MIDDLE, people=SHARP),
+    "middle": dict(tuned=1.5, tested=[1.5, 2], block=MIDDLE, people=PEOPLE),
+    "coarse": dict(tuned=3, tested=[3, 4], block=None, people=PEOPLE),
+}
+CLASSICAL = [
+    {"method": "cg_sense", "tune": {"regularization": [0.0003, 0.03], "iterations": [5, 40]}},
+    {"method": "l1_wavelet", "tune": {"weight": [0.0001, 0.01]}},
+    {"method": "total_variation", "tune": {"weight": [0.00003, 0.003]}},
+]
+AS_IT_IS = [{"method": "variational", "priors": PRIORS, "tune": SOLVER}]
+TWO_GRIDS = [{"method": "variational", "representations": ["trilinear", "fourier"], "priors": FIXED, "tune": SOLVER}]
+PARTS = [
+    dict(accelerations=[8], seeds=[0, 1, 2], every=True),
+    dict(accelerations=[24, 4, 12], seeds=[0], every=False),
+    dict(accelerations=[8], seeds=[0], every=False, scans=["middle", "coarse"], maps="espirit", note=", ESPIRiT"),
+    dict(accelerations=[8], seeds=[0], every=False, scans=["decimated"], decimated=True, note=", decimated"),
+]
+DECIMATED = dict(tuned=3, tested=[2, 3, 4], block=None, people=["allineate_arc2017", "brainchop_T1"])
+SLICE = 128                                             # mm a side, of the slices that are kept
+
+
+def compared(run, scans, every=True):
+    """The entries of a sweep's methods."""
+    size = 3 if scans["tuned"] == 3 else 1.5
+    operators = [{"name": "variational", "method": "function_space", "priors": [name], "tune": SOLVER,
+                  "settings": {"interpolation": interpolation}}
+                 for name, interpolation in interpolation_of(run, "coarse" if size == 3 else "fine").items()]
+    return CLASSICAL + AS_IT_IS + (TWO_GRIDS + operators if every else TWO_GRIDS[:1])
+
+
+def here(people):
+    """Those whose heads are at hand; the others are named."""
+    absent = [name for name in people if not at_hand(name)]
+    if absent:
+        tqdm.write(f"left out, for their heads are not at hand: {', '.join(absent)}", file=sys.stderr)
+    return [name for name in people if name not in absent]
+
+
+def study(run):
+    best = {}
+    for size in (1.5, 3):
+        scans = next(s for s in SCANS.values() if s["tuned"] == size)
+        best[size] = tune(run, check_sweep(dict(
+            volumes=[VALIDATION], voxel_sizes=[size], accelerations=[8], seeds=[0], blocks=[scans["block"]],
+            native=True, methods=compared(run, scans)), KNOWN), KNOWN)
+    rows = []
+    for part in PARTS:
+        for name in part.get("scans", SCANS):
+            scans = SCANS.get(name, DECIMATED)
+            people = here(scans["people"])
+            if not people:
+                continue
+            sweep = check_sweep(dict(
+                volumes=people, voxel_sizes=scans["tested"], accelerations=part["accelerations"],
+                seeds=part["seeds"], blocks=[scans["block"]], methods=compared(run, scans, part["every"]), native=True,
+                maps=part.get("maps", "true"), decimated=part.get("decimated", False), keep_slices=SLICE), KNOWN)
+            jobs = make_jobs(sweep | {"tuned": best[scans["tuned"]]["best"]})
+            found, failed = measure(run, jobs, KNOWN)
+            check(failed, len(jobs))
+            rows += [row | {"label": row["label"] + part.get("note", "")} for row in found]
+    settings = {f"{size} mm": found for size, found in best.items()}
+    return dict(zip(RESULTS, (rows, dict(rows=list(shown_slices(rows))), settings)))
+
+
+def shown_slices(rows):
+    """Slices across the readout of the first person and seed, for the chapter; the truth comes once a cell."""
+    keys, cells = ("label", "method", "volume", "voxel_size", "acceleration", "psnr", "ssim"), set()
+    for row in rows:
+        if row["seed"] or row["volume"] != PEOPLE[0] or "," in row["label"]:
+            continue
+        cell = (str(row["voxel_size"]), row["acceleration"])
+        packed = {key: value for key, value in row["slices"]["sagittal"].items() if key != "truth" or cell not in cells}
+        cells.add(cell)
+        yield {key: row[key] for key in keys} | {"slices": {"sagittal": packed}}
+
