@@ -408,7 +408,7 @@ def reconstruct(acquisition: Acquisition, prior: Prior, representation: str = "v
         own voxels; with ``"nearest"``, ``"trilinear"``, ``"fourier"``, ``"gaussian"`` and ``"neural_field"`` it sees
         the image at ``prior_voxel_size``.
     planes : sequence of str
-        Planes to draw slices from.
+        Planes to draw slices from; of a single slice only its own counts, for across it slices are lines.
     setting : str
         ``"fast"``, which is :func:`half_quadratic_splitting`, or ``"paper"``, :func:`gradient_descent`.
     seed : int
@@ -454,6 +454,7 @@ def reconstruct(acquisition: Acquisition, prior: Prior, representation: str = "v
     if representation != "voxel":
         prior_voxel_size = _home(acquisition, prior, prior_voxel_size)
     problem = Problem(acquisition, prior, prior_voxel_size)
+    planes = tuple(p for p in planes if min(problem.start.movedim(PLANES[p], 0)[0].shape) > 1) or planes
     if prior.dims == 3 and setting == "paper":
         raise ValueError("setting: found 'paper', expected 'fast': this prior takes volumes, not slices")
     start = problem.measured if options.get("pass_through") else problem.start

@@ -12,7 +12,6 @@ import math
 import torch
 from scipy.stats import spearmanr
 
-from mrilab.checks import PLANES
 from mrilab.holdout import estimated_psnr, prediction_error, split_samples, used_part
 from mrilab.metrics import head_mask, psnr
 from mrilab.operators import SenseOperator
@@ -42,25 +41,6 @@ RIVALS = {      # method, prior, settings
     "variational, 1 mm": ("variational", "fixed_1mm", {}),
     "variational, 3 mm": ("variational", "fixed_3mm", {}),
 }
-
-
-def planes_of(acquisition):
-    """The planes whose slices are no lines: of a single slice its own, otherwise all three.
-
-    Examples
-    --------
-    >>> from types import SimpleNamespace
-    >>> planes_of(SimpleNamespace(kspace=torch.zeros(2, 30, 20, 1)))
-    ['sagittal']
-    """
-    shape = acquisition.kspace.shape[1:]
-    return [plane for plane, axis in PLANES.items() if all(n > 1 for a, n in enumerate(shape) if a != axis)]
-
-
-def rival(acquisition, method, prior=None, settings=None, seed=0, representation="voxel", device="cpu"):
-    """A reconstruction in the planes that there are."""
-    own = dict(planes=planes_of(acquisition)) if method == "variational" else {}
-    return solve(acquisition, method, prior, own | (settings or {}), seed, representation, device=device)[0]
 
 
 def lines_only(shape, acceleration, centre, seed):
@@ -115,10 +95,10 @@ def judged(volume, geometry, voxel_size, acceleration, coils, method, prior=None
     head, peak = head_mask(truth), truth.abs().max().item()
     errors, expected = [], []
     for held in split_samples(acquisition, 0.25 if geometry == "lines" else 0.1, splits, seed):
-        image = rival(used_part(acquisition, held), method, prior, settings, seed, device=device).image
+        image = solve(used_part(acquisition, held), method, prior, settings, seed, device=device)[0].image
         errors.append(prediction_error(image, acquisition, held))
         expected.append(estimated_psnr(image, acquisition, held, peak, int(head.sum())))
-    image = rival(acquisition, method, prior, settings, seed, device=device).image
+    image = solve(acquisition, method, prior, settings, seed, device=device)[0].image
     error = (image - truth)[head].abs().square().mean().item()
     return dict(held_out=errors, expected=expected, psnr_head=psnr(image, truth, head),
                 psnr_complex=10 * math.log10(peak**2 / error))

@@ -27,7 +27,8 @@ from mrilab.raw.preparation import interpolate_maps
 from mrilab.simulate import smooth_phase
 from mrilab.volumes import Acquisition, load_acquisition
 
-from .judge import lines_only, rival, simulated_scan
+from .judge import lines_only, simulated_scan
+from .scans import solve
 
 RESULTS = ["recorded.json"]
 NEEDS = []
@@ -60,7 +61,7 @@ GEOMETRIES = {  # of the validation person's slice: geometry, voxel size, accele
 def trial(volume, geometry, voxel_size, acceleration, coils, noise, method, settings, prior=None, seed=0, device="cpu"):
     """PSNR in the head of one reconstruction of a slice of the validation person."""
     acquisition, truth = simulated_scan(volume, geometry, voxel_size, acceleration, coils, noise, seed, 0.2)
-    image = rival(acquisition, method, prior, settings, seed, device=device).image
+    image = solve(acquisition, method, prior, settings, seed, device=device)[0].image
     return dict(psnr_head=psnr(image, truth, head_mask(truth)))
 
 
@@ -151,7 +152,7 @@ def measured(scan, method, settings, prior=None, representation="voxel", size=No
              keep_picture=False, device="cpu"):
     """One method on one recorded scan: its errors on what was left out, and against the image of all samples."""
     acquisition, held, whole, head = case_of(scan, size, acceleration, part, seed)
-    result = rival(used_part(acquisition, held), method, prior, settings, seed, representation, device=device)
+    result, _ = solve(used_part(acquisition, held), method, prior, settings, seed, representation, device=device)
     image, peak = result.image, whole.abs().max().item()
     found = dict(held_out=prediction_error(image, acquisition, held), misfit=result.misfit,
                  expected=estimated_psnr(image, acquisition, held, peak, int(head.sum())),

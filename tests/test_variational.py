@@ -149,6 +149,13 @@ def test_without_a_prior_it_is_least_squares(scan):
     assert (paper - exact).norm() < 2e-2 * exact.norm()
 
 
+def test_of_a_single_slice_only_its_own_plane_is_denoised(scan):
+    acquisition = scan[0].readout_block(8, 9)
+    result = reconstruct(acquisition, load_prior("diverse"), iterations=2, progress=False)
+    own = reconstruct(acquisition, load_prior("diverse"), iterations=2, planes="sagittal", progress=False)
+    assert result.network_evaluations == own.network_evaluations == 2 and torch.equal(result.image, own.image)
+
+
 def test_paper_setting_finds_the_minimum_of_its_objective_for_a_gaussian(scan):
     """There D(v) = c v with c = tau^2 / (tau^2 + sigma^2): up to a constant R is (1 - c)^2 |x|^2 sigma^(p - 2) / n.
 
