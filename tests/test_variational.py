@@ -22,6 +22,7 @@ from mrilab.variational import (
     draw_slices,
     noise_schedule,
     reconstruct,
+    score_difference,
     score_matching_gradient,
 )
 from mrilab.volumes import Acquisition, Volume, load_volume
@@ -177,6 +178,37 @@ def test_paper_setting_finds_the_minimum_of_its_objective_for_a_gaussian(scan):
     assert (result.image / problem.scale - exact).norm() < 0.2 * exact.norm()
 
 
+def test_the_authors_direction_for_a_gaussian(scan):
+    """There it is 2 sigma^(p - 1) alpha (1 - c) x / n on average, whichever slices are drawn: no backward pass."""
+    acquisition, _ = scan
+    prior, sigma, weight = Prior(Oracle(), (1, 99)), 0.5, 1.0
+    c, alpha = TAU**2 / (TAU**2 + sigma**2), (1 + sigma**2) ** -0.5
+    x = torch.randn(5, 4, 6, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    for slices, power in ((None, 1.0), (2, 1.0), (2, 0.5)):
+        drawn = torch.stack([score_difference(x, prior, lambda: sigma, (1, 1, 1), slices=slices, power=power,
+                                              generator=torch.Generator().manual_seed(n))[0] for n in range(800)])
+        expected = 2 * sigma ** (power - 1) * alpha * (1 - c) * x / x.numel()
+        variance = drawn.var(0).sum() / 800
+        assert (drawn.mean(0) - expected).abs().square().sum() < 2 * variance < 0.01 * expected.abs().square().sum()
+    problem = Problem(acquisition, prior)
+    rho = weight * problem.samples * alpha * (1 - c) / problem.start.numel()
+    exact, _ = conjugate_gradients(lambda v: problem.operator.normal(v) + rho * v, problem.measured, iterations=300)
+    result = reconstruct(acquisition, prior, setting="paper", pass_through=True, sigma=(sigma, sigma), weight=weight,
+                         progress=False)
+    assert (result.image / problem.scale - exact).norm() < 0.2 * exact.norm()
+
+
+def test_noise_levels_are_drawn_for_each_slice():
+    levels = iter(torch.linspace(0.1, 1, 11).tolist())
+    seen = []
+    prior = Prior(Oracle(), (1, 99))
+    denoise = prior.denoise
+    prior.denoise = lambda x, s, size: seen.append(s) or denoise(x, s, size)
+    score_difference(torch.ones(5, 6, 7, dtype=torch.complex64), prior, lambda: next(levels), (1, 1, 1),
+                     planes=("axial", "coronal"))
+    assert [len(s) for s in seen] == [5, 6] and len(torch.cat(seen).unique()) == 11
+
+
 def test_stops_when_the_noise_explains_the_misfit(scan):
     """Morozov's principle: the prior's pull ends as soon as the data are fitted no better than their noise."""
     acquisition, _ = simulate_acquisition(head_phantom((6, 6, 6)), acceleration=3, noise=0.05)
@@ -307,7 +339,7 @@ def test_bad_arguments(scan, change, message):
     ("fast", dict(power=1.0), "iterations, fraction, slices, slab, schedule, sigma, weight, cg_iterations$"),
     ("fast", dict(learning_rate=0.1), "cg_iterations$"), ("fast", dict(generator=None), "cg_iterations$"),
     ("paper", dict(cg_iterations=3),
-     "iterations, fraction, slices, slab, schedule, sigma, weight, power, learning_rate$")])
+     "iterations, fraction, slices, slab, schedule, sigma, weight, power, learning_rate, pass_through$")])
 def test_an_option_of_the_other_setting_is_rejected(scan, setting, option, allowed):
     """By an error that names those which the setting takes."""
     name, = option
@@ -318,7 +350,7 @@ def test_an_option_of_the_other_setting_is_rejected(scan, setting, option, allow
 def test_the_settings_are_what_their_solvers_say():
     assert SETTINGS["fast"]["weight"] == 0.35 and SETTINGS["paper"]["slab"] == 5
     assert set(SETTINGS["fast"]) - set(SETTINGS["paper"]) == {"cg_iterations"}
-    assert set(SETTINGS["paper"]) - set(SETTINGS["fast"]) == {"power", "learning_rate"}
+    assert set(SETTINGS["paper"]) - set(SETTINGS["fast"]) == {"power", "learning_rate", "pass_through"}
 
 
 def test_kspace_of_zeros(scan):
