@@ -11,6 +11,9 @@ from .fourier import ifft3c
 
 GRID = 24       # points along each axis at which the field of simulated coils is computed
 SMALLEST = 8    # samples along an axis from which sensitivities can be calibrated
+# Eigenvalue below which ESPIRiT calls a voxel air. From a small block that of the head's rim is low: with 0.95, 6 % of
+# a head were cut away that was calibrated from 12 samples, 11 % from 8.
+CROP = {False: 0.95, True: 0.8}
 HEAD = (180.0, 220.0, 180.0)            # mm, field of view of a head
 GAP = 30.0                              # mm between the field of view and the coils
 LATITUDES = (-70.0, 70.0)               # degrees that the rings of coils cover
@@ -211,7 +214,7 @@ def espirit_maps(kspace: torch.Tensor, calibration: int = 24, kernel: int = 6, e
         raise ValueError(f"kspace: found zeros in the central {calibration}^{len(axes)} block, expected it fully "
                          "sampled")
     app = EspiritCalib(flat.numpy(force=True), calib_width=calibration, kernel_width=kernel,
-                       crop=0 if everywhere else 0.8, show_pbar=False)
+                       crop=0 if everywhere else CROP[calibration < 24], show_pbar=False)
     return torch.from_numpy(app.run()).reshape(kspace.shape).to(kspace.device)
 
 
