@@ -3,9 +3,9 @@
 Find the image whose k-space fits the measured one and whose slices, in all three planes, the prior calls
 clean:  ``min |A x - y|^2 / (2 noise^2) + E[-log p(slice)]``, the expectation over random slices. After
 Krainovic, Ruschke and Heckel (arXiv 2412.18584). There are two solvers: :func:`gradient_descent`, the setting
-``paper``, descends on their objective with Adam, through the network; :func:`half_quadratic_splitting`, the setting
-``fast``, takes the gradient of RED-diff (Mardani et al., arXiv 2305.04391), which needs no way back through the
-network, at falling noise levels, and solves for the data. Chapter 7 builds both by hand.
+``paper``, descends on their objective with Adam; :func:`half_quadratic_splitting`, the setting ``fast``, denoises at
+falling noise levels and solves for the data in between, as DPIR does (Zhang et al., arXiv 2008.13751), with random
+slices of three planes for the image. Chapter 7 builds both by hand.
 """
 
 import inspect
@@ -273,7 +273,9 @@ def half_quadratic_splitting(problem: Problem, image: Representation, planes: Se
                              weight: float = 0.35, cg_iterations: int = 5) -> Steps:
     """The setting ``"fast"``: denoise random slices, then pull the image back to the data, at falling noise levels.
 
-    At each level the average of the denoised slices takes the prior's place in
+    Half-quadratic splitting with a denoiser, DPIR (Zhang et al., arXiv 2008.13751), to which DiffPIR (Zhu et al., arXiv
+    2305.08995) adds noise before each denoising; here nothing is added. At each level the average of the denoised
+    slices takes the prior's place in
 
         ``min_x |A x - y|^2 / (2 noise^2) + weight / (2 sigma^2) |x - denoised|^2``,
 
