@@ -2,8 +2,9 @@
 
 One file serves everywhere: shown as a plain picture (Jupyter, GitHub) its mid-tone colours stand out from white and
 from a dark ground alike; in the built pages ``book/_ext/inline_svg.py`` puts it into the page, where the style sheet
-sets the colours to those of the theme. All are 400 units wide with letters of 13 or more, so that 520 pixels on a desk
-show them at the size of the text, and a phone's 350 at 11 pixels or more. Blue is the scan and its data, orange the prior.
+sets the colours to those of the theme. All are 400 units wide with letters of 13 or more, so that 520 pixels on a
+desk show them at the size of the text, and a phone's 350 at 11 pixels or more. Blue is the scan and its data, orange
+the prior.
 """
 
 import math
