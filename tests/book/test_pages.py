@@ -132,7 +132,7 @@ def test_figures_have_their_size(page):
 
 TERMS = glossary()
 BOOK = [page for page in PAGES if page.removesuffix(".html") not in (*GENERATED, *WITHOUT)]
-SILENT = (r"<(a|code|pre|script|style|table|figcaption|h\d)\b.*?</\1>|<(span|div) class=\"math.*?</\2>|"
+SILENT = (r"<(a|code|pre|script|style|svg|table|figcaption|h\d)\b.*?</\1>|<(span|div) class=\"math.*?</\2>|"
           r"<p class=\"[^>]*title.*?</p>")
 
 
