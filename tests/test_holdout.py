@@ -17,7 +17,7 @@ METHODS = {"zero-filled": zero_filled}
 METHODS |= {f"CG {r} {n}": functools.partial(cg_sense, regularization=r, iterations=n, tolerance=0, progress=False)
             for r, n in ((0.005, 3), (0.005, 20), (0.05, 20))}
 METHODS |= {f"TV {w}": functools.partial(total_variation, weight=w, progress=False) for w in (0.001, 0.01)}
-METHODS |= {f"L1 {w}": functools.partial(l1_wavelet, weight=w, progress=False) for w in (0.001,)}
+METHODS |= {f"L1 {w}": functools.partial(l1_wavelet, weight=w, progress=False) for w in (0.004,)}
 TOO_MUCH = ("CG 0.05 20", "TV 0.01")       # regularised so strongly that they contradict the samples they were shown
 
 
