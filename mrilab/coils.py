@@ -11,9 +11,6 @@ from .fourier import ifft3c
 
 GRID = 24       # points along each axis at which the field of simulated coils is computed
 SMALLEST = 8    # samples along an axis from which sensitivities can be calibrated
-# Eigenvalue below which ESPIRiT calls a voxel air. From a small block that of the head's rim is low: with 0.95, 6 % of
-# a head were cut away that was calibrated from 12 samples, 11 % from 8.
-CROP = {False: 0.95, True: 0.8}
 HEAD = (180.0, 220.0, 180.0)            # mm, field of view of a head
 GAP = 30.0                              # mm between the field of view and the coils
 LATITUDES = (-70.0, 70.0)               # degrees that the rings of coils cover
@@ -54,17 +51,25 @@ def head_array_maps(shape: tuple[int, ...], coils: int = 8, field_of_view: Seque
     >>> maps.shape, maps.abs().square().sum(0).allclose(torch.tensor(1.0))
     (torch.Size([4, 8, 10, 9]), True)
     """
-    from scipy.interpolate import make_interp_spline
+    _check_array(shape, coils)
+    knots = torch.linspace(-1, 1, GRID, dtype=torch.float64)
+    return _on_voxels(_fields(coils, tuple(field_of_view)), knots, shape)
 
+
+def _check_array(shape: tuple[int, ...], coils: int) -> None:
     if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
         raise ValueError(f"shape: found {shape!r}, expected three positive whole numbers (z, y, x)")
     if not isinstance(coils, int) or coils < 1:
         raise ValueError(f"coils: found {coils!r}, expected a whole number of 1 or more")
-    knots = torch.linspace(-1, 1, GRID, dtype=torch.float64)            # in halves of the field of view
-    maps = _fields(coils, tuple(field_of_view))
+
+
+def _on_voxels(maps: torch.Tensor, knots: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Smooth maps ``(coils, z, y, x)`` from knots, in halves of the field of view, to the voxels; squares sum to 1."""
+    from scipy.interpolate import make_interp_spline
+
     for n in shape:
         position = (torch.arange(n) - n // 2) / (n / 2)
-        spline = torch.from_numpy(make_interp_spline(knots, torch.eye(GRID))(position))
+        spline = torch.from_numpy(make_interp_spline(knots, torch.eye(len(knots)))(position))
         maps = torch.tensordot(maps, spline.to(maps.dtype), ([1], [1]))     # z; then y, then x
     return maps / torch.linalg.vector_norm(maps, dim=0)
 
@@ -145,21 +150,12 @@ def birdcage_maps(shape: tuple[int, ...], coils: int = 8) -> torch.Tensor:
     >>> maps.shape, maps.abs().square().sum(0).allclose(torch.tensor(1.0))
     (torch.Size([4, 8, 10, 9]), True)
     """
-    from scipy.interpolate import make_interp_spline
     from sigpy.mri import birdcage_maps as sigpy_maps
 
-    if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
-        raise ValueError(f"shape: found {shape!r}, expected three positive whole numbers (z, y, x)")
-    if not isinstance(coils, int) or coils < 1:
-        raise ValueError(f"coils: found {coils!r}, expected a whole number of 1 or more")
+    _check_array(shape, coils)
     ring = coils if coils < 8 else -(-coils // 2)
     maps = torch.from_numpy(sigpy_maps((coils, 32, 32, 32), r=1.5, nzz=ring)).to(torch.complex64)
-    knots = torch.arange(32) / 16 - 1                 # in halves of the field of view
-    for n in shape:
-        position = (torch.arange(n) - n // 2) / (n / 2)
-        spline = torch.from_numpy(make_interp_spline(knots, torch.eye(32))(position))
-        maps = torch.tensordot(maps, spline.to(maps.dtype), ([1], [1]))     # z; then y, then x
-    return maps / torch.linalg.vector_norm(maps, dim=0)
+    return _on_voxels(maps, torch.arange(32) / 16 - 1, shape)
 
 
 def espirit_maps(kspace: torch.Tensor, calibration: int = 24, kernel: int = 6, everywhere: bool = False
@@ -213,8 +209,11 @@ def espirit_maps(kspace: torch.Tensor, calibration: int = 24, kernel: int = 6, e
     if (block == 0).all(0).any():
         raise ValueError(f"kspace: found zeros in the central {calibration}^{len(axes)} block, expected it fully "
                          "sampled")
+    # Eigenvalue below which a voxel counts as air. From a small block that of the head's rim is low: with 0.95, 6 % of
+    # a head were cut away that was calibrated from 12 samples, 11 % from 8.
+    crop = 0.95 if calibration >= 24 else 0.8
     app = EspiritCalib(flat.numpy(force=True), calib_width=calibration, kernel_width=kernel,
-                       crop=0 if everywhere else CROP[calibration < 24], show_pbar=False)
+                       crop=0 if everywhere else crop, show_pbar=False)
     return torch.from_numpy(app.run()).reshape(kspace.shape).to(kspace.device)
 
 

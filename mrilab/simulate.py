@@ -82,11 +82,11 @@ def simulate_acquisition(volume: Volume, acceleration: float, coils: int = 8, no
     if any(n > m for n, m in zip(shape, image.shape)):
         raise ValueError(f"voxel_size: found {tuple(voxel_size or ())} mm, expected none finer than the volume's, "
                          f"{volume.voxel_size}: it knows nothing of them")
-    if voxel_size is None:
-        maps = fine = birdcage_maps(shape, coils).to(image.device)
-    else:
-        maps, fine = (head_array_maps(tuple(x.shape), coils, volume.field_of_view).to(image.device)
-                      for x in (scan.data, image))
+    array = birdcage_maps
+    if voxel_size is not None:
+        array = functools.partial(head_array_maps, field_of_view=volume.field_of_view)
+    maps = array(shape, coils).to(image.device)
+    fine = maps if scan.data.shape == image.shape else array(tuple(image.shape), coils).to(image.device)
     mask = poisson_disc_mask(shape, acceleration, seed=seed).to(image.device)
     share = (scan.data.numel() / image.numel()) ** 0.5
     kspace = torch.zeros_like(maps)

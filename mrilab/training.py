@@ -169,9 +169,8 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
         If ``out`` is there already: a trained prior is not overwritten.
     ValueError
         For no volumes, or one smaller than a patch or coarser than the asked voxel sizes; a test person, volume or
-        recorded scan; a batch that cannot be
-        shared; a checkpoint of another run or of other data; an unknown network, or an operator for several voxel
-        sizes; a device that is not there; an ``out`` of another kind.
+        recorded scan; a batch that cannot be shared; a checkpoint of another run or of other data; an unknown network,
+        or an operator for several voxel sizes; a device that is not there; an ``out`` of another kind.
     FloatingPointError
         If the loss stops being finite; the last good checkpoint stays.
     OSError

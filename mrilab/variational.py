@@ -67,6 +67,13 @@ def draw_slices(total: int, fraction: float = 1.0, slices: int | None = None, sl
     return [slabs[i] for i in drawn], len(slabs) / len(drawn)
 
 
+def _draws(x: torch.Tensor, planes: Sequence[str], fraction: float | None, slices: int | None, slab: int,
+           generator: torch.Generator | None) -> Iterator[tuple[str, list[torch.Tensor], float]]:
+    """Plane by plane the slabs drawn and their scale (:func:`draw_slices`); each is drawn when its turn comes."""
+    for plane in planes:
+        yield plane, *draw_slices(x.shape[PLANES[plane]], fraction or 1 / len(planes), slices, slab, generator)
+
+
 def denoised_average(x: torch.Tensor, prior: Prior, sigma: float, voxel_size: Sequence[float],
                      planes: Sequence[str] = tuple(PLANES), fraction: float | None = None,
                      generator: torch.Generator | None = None, slices: int | None = None,
@@ -113,11 +120,9 @@ def denoised_average(x: torch.Tensor, prior: Prior, sigma: float, voxel_size: Se
     if prior.dims == 3:
         return to_complex(prior.denoise(to_channels(x[None]), sigma, voxel_size))[0], len(x)
     average, evaluations = x.clone(), 0
-    for plane in planes:
-        axis = PLANES[plane]
+    for plane, slabs, scale in _draws(x, planes, fraction, slices, slab, generator):
+        axis, drawn = PLANES[plane], torch.cat(slabs).to(x.device)
         stack = x.movedim(axis, 0)
-        slabs, scale = draw_slices(len(stack), fraction or 1 / len(planes), slices, slab, generator)
-        drawn = torch.cat(slabs).to(x.device)
         change = denoise_slices(x, prior, sigma, voxel_size, plane, drawn) - stack[drawn]
         average.movedim(axis, 0)[drawn] += scale / len(planes) * change
         evaluations += len(drawn)
@@ -163,12 +168,10 @@ def score_matching_gradient(x: torch.Tensor, prior: Prior, sigma: Callable[[], f
     (torch.Size([8, 12, 16]), 24)
     """
     gradient, value, evaluations = torch.zeros_like(x), 0.0, 0
-    for plane in planes:
-        axis = PLANES[plane]
+    for plane, slabs, scale in _draws(x, planes, fraction, slices, slab, generator):
+        axis, drawn = PLANES[plane], torch.cat(slabs).to(x.device)
         stack = x.movedim(axis, 0)
         size = torch.tensor([in_plane(voxel_size, axis)], device=x.device)
-        slabs, scale = draw_slices(len(stack), fraction or 1 / len(planes), slices, slab, generator)
-        drawn = torch.cat(slabs).to(x.device)
         level = torch.cat([torch.full((len(s),), sigma()) for s in slabs]).to(x.device)
         count = max(1, batch_pixels // stack[0].numel())                # bounds the memory of the graph
         for some, s in zip(drawn.split(count), level.split(count)):
@@ -223,11 +226,9 @@ def score_difference(x: torch.Tensor, prior: Prior, sigma: Callable[[], float], 
     (torch.Size([8, 12, 16]), 6)
     """
     gradient, value, evaluations = torch.zeros_like(x), 0.0, 0
-    for plane in planes:
-        axis = PLANES[plane]
+    for plane, slabs, scale in _draws(x, planes, fraction, slices, slab, generator):
+        axis, drawn = PLANES[plane], torch.cat(slabs).to(x.device)
         stack = x.movedim(axis, 0)
-        slabs, scale = draw_slices(len(stack), fraction or 1 / len(planes), slices, slab, generator)
-        drawn = torch.cat(slabs).to(x.device)
         s = torch.tensor([sigma() for _ in range(len(drawn))], device=x.device)
         clean = to_channels(stack[drawn])
         noise = torch.randn(clean.shape, generator=generator).to(x.device)

@@ -29,7 +29,7 @@ def orthogonal_names() -> list[str]:
 
 
 @functools.lru_cache(maxsize=32)
-def filter_matrix(n: int, wavelet: str) -> torch.Tensor:
+def filter_matrix(n: int, wavelet: str, device: str | torch.device = "cpu") -> torch.Tensor:
     """One scale of a periodic signal of even length: the first half of the rows smooths, the second takes differences.
 
     Examples
@@ -45,7 +45,7 @@ def filter_matrix(n: int, wavelet: str) -> torch.Tensor:
         for row in range(n // 2):
             for k, tap in enumerate(taps):
                 matrix[half * (n // 2) + row, (2 * row + k) % n] += tap
-    return matrix
+    return matrix.to(device)
 
 
 class WaveletTransform:
@@ -75,7 +75,7 @@ class WaveletTransform:
     def __init__(self, shape: Sequence[int], wavelet: str = "db4", shift: Sequence[int] = (0, 0, 0),
                  device: str | torch.device = "cpu") -> None:
         sides = [-(-n // 2**LEVELS) * 2**LEVELS for n in shape]
-        self.scales = [[filter_matrix(side >> level, wavelet).to(device) for side in sides] for level in range(LEVELS)]
+        self.scales = [[filter_matrix(side >> level, wavelet, device) for side in sides] for level in range(LEVELS)]
         self.scales[0] = [m.roll(s, 1)[:, :n] for m, s, n in zip(self.scales[0], shift, shape)]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -70,10 +70,14 @@ PARTS = [                                                       # in this order:
 
 def compared(run, family, scans):
     """The entries of a sweep's methods; the operators stand among the grids."""
-    operators = [{"name": "variational", "method": "function_space", "priors": [name], "tune": SOLVER,
-                  "settings": {"interpolation": interpolation}}
-                 for name, interpolation in interpolation_of(run, scans).items()]
-    return METHODS[family] + (operators if family == "grids" else [])
+    return METHODS[family] + (operators(run, scans, SOLVER) if family == "grids" else [])
+
+
+def operators(run, scans, ranges):
+    """The entries of the priors in function space, with these ranges to tune."""
+    return [{"name": "variational", "method": "function_space", "priors": [name], "tune": ranges,
+             "settings": {"interpolation": interpolation}}
+            for name, interpolation in interpolation_of(run, scans).items()]
 
 
 def to_tune(run, scans):
@@ -98,7 +102,7 @@ def slices(rows):
     """Labels, numbers and the slice across the readout, for chapter 10; the truth comes with the first of its cell."""
     keys, cells = ("label", "method", "voxel_size", "acceleration", "psnr", "ssim"), set()
     for row in rows:
-        cell = (row["voxel_size"], row["acceleration"])
+        cell = (str(row["voxel_size"]), row["acceleration"])
         packed = {key: value for key, value in row["slices"]["sagittal"].items() if key != "truth" or cell not in cells}
         cells.add(cell)
         yield {key: row[key] for key in keys} | {"slices": {"sagittal": packed}}

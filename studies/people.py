@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from mrilab.datasets import at_hand
 
-from .comparison import KNOWN, interpolation_of
+from .comparison import KNOWN, operators, slices
 from .runner import check
 from .sweep import check_sweep, make_jobs, measure
 from .tuning import tune
@@ -52,11 +52,8 @@ SLICE = 128                                             # mm a side, of the slic
 
 def compared(run, scans, every=True):
     """The entries of a sweep's methods."""
-    size = 3 if scans["tuned"] == 3 else 1.5
-    operators = [{"name": "variational", "method": "function_space", "priors": [name], "tune": SOLVER,
-                  "settings": {"interpolation": interpolation}}
-                 for name, interpolation in interpolation_of(run, "coarse" if size == 3 else "fine").items()]
-    return CLASSICAL + AS_IT_IS + (TWO_GRIDS + operators if every else TWO_GRIDS[:1])
+    every_one = TWO_GRIDS + operators(run, "coarse" if scans["tuned"] == 3 else "fine", SOLVER)
+    return CLASSICAL + AS_IT_IS + (every_one if every else TWO_GRIDS[:1])
 
 
 def here(people):
@@ -90,17 +87,5 @@ def study(run):
             check(failed, len(jobs))
             rows += [row | {"label": row["label"] + part.get("note", "")} for row in found]
     settings = {f"{size} mm": found for size, found in best.items()}
-    return dict(zip(RESULTS, (rows, dict(rows=list(shown_slices(rows))), settings)))
-
-
-def shown_slices(rows):
-    """Slices across the readout of the first person and seed, for the chapter; the truth comes once a cell."""
-    keys, cells = ("label", "method", "volume", "voxel_size", "acceleration", "psnr", "ssim"), set()
-    for row in rows:
-        if row["seed"] or row["volume"] != PEOPLE[0] or "," in row["label"]:
-            continue
-        cell = (str(row["voxel_size"]), row["acceleration"])
-        packed = {key: value for key, value in row["slices"]["sagittal"].items() if key != "truth" or cell not in cells}
-        cells.add(cell)
-        yield {key: row[key] for key in keys} | {"slices": {"sagittal": packed}}
-
+    shown = [row for row in rows if not row["seed"] and row["volume"] == PEOPLE[0] and "," not in row["label"]]
+    return dict(zip(RESULTS, (rows, dict(rows=list(slices(shown))), settings)))

@@ -205,6 +205,18 @@ def summarise(rows, a, b, metric="psnr", confidence=0.95, resamples=4000, seed=0
     >>> [(c["difference"], c["low"], c["high"], c["pairs"]) for c in summarise(rows, "new", "old")]
     [(1.0, 1.0, 1.0, 2)]
     """
+    found, generator = [], np.random.default_rng(seed)
+    for (volume, voxel_size, acceleration), differences in _paired(rows, a, b, metric):
+        low = high = math.nan
+        if len(differences) > 1:
+            low, high = bootstrap(differences, generator, confidence, resamples)
+        found.append(dict(volume=volume, voxel_size=voxel_size, acceleration=acceleration,
+                          difference=float(differences.mean()), low=low, high=high, pairs=len(differences)))
+    return found
+
+
+def _paired(rows, a, b, metric):
+    """Of each cell, which is a volume, voxel size and acceleration, the differences ``a - b`` on the same data."""
     labels = {row["label"] for row in rows}
     for label in (a, b):
         if label not in labels:
@@ -215,18 +227,22 @@ def summarise(rows, a, b, metric="psnr", confidence=0.95, resamples=4000, seed=0
             cell = tuple(json.dumps(row[key]) for key in ("volume", "voxel_size", "acceleration"))
             pair = tuple(json.dumps(row[key]) for key in ("seed", "block", "coils", "noise"))
             cells.setdefault(cell, {}).setdefault(pair, {})[row["label"]] = row[metric]
-    found, generator = [], np.random.default_rng(seed)
     for cell, pairs in cells.items():
         differences = np.array([np.subtract(pair[a], pair[b]) for pair in pairs.values() if len(pair) == 2]).ravel()
-        if not len(differences):
-            continue
-        low = high = math.nan
-        if len(differences) > 1:
-            means = generator.choice(differences, (resamples, len(differences))).mean(axis=1)
-            low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist()
-        found.append(dict(zip(("volume", "voxel_size", "acceleration"), map(json.loads, cell)))
-                     | {"difference": float(differences.mean()), "low": low, "high": high, "pairs": len(differences)})
-    return found
+        if len(differences):
+            yield map(json.loads, cell), differences
+
+
+def bootstrap(values, generator, confidence=0.95, resamples=4000):
+    """Ends of the percentile interval of a mean.
+
+    Examples
+    --------
+    >>> bootstrap([1.0, 1.0, 1.0], np.random.default_rng(0))
+    (1.0, 1.0)
+    """
+    means = generator.choice(values, (resamples, len(values))).mean(axis=1)
+    return tuple(np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist())
 
 
 def over_people(rows, a, b, metric="psnr", confidence=0.95):
@@ -250,6 +266,11 @@ def over_people(rows, a, b, metric="psnr", confidence=0.95):
         ``voxel_size``, ``acceleration``, ``difference``, ``low``, ``high``, ``people``, ``pairs`` for each cell that
         has pairs. Of one person, ``low`` and ``high`` are NaN.
 
+    Raises
+    ------
+    ValueError
+        For a label that no row has.
+
     Examples
     --------
     >>> cell = {"voxel_size": 3.0, "acceleration": 8, "block": None, "coils": 8, "noise": 0.01, "seed": 0}
@@ -258,22 +279,17 @@ def over_people(rows, a, b, metric="psnr", confidence=0.95):
     >>> [(round(c["difference"], 2), round(c["low"], 1), c["people"]) for c in over_people(rows, "new", "old")]
     [(1.1, -0.2, 2)]
     """
-    cells, pairs = {}, {}
-    for row in rows:
-        if row["label"] in (a, b):
-            cell = tuple(json.dumps(row[key]) for key in ("voxel_size", "acceleration"))
-            pair = (cell, row["volume"], *(json.dumps(row[key]) for key in ("seed", "block", "coils", "noise")))
-            pairs.setdefault(pair, {})[row["label"]] = row[metric]
-    for (cell, volume, *_), pair in pairs.items():
-        if len(pair) == 2:
-            cells.setdefault(cell, {}).setdefault(entry_of(volume).person, []).append(pair[a] - pair[b])
+    cells = {}
+    for (volume, *cell), differences in _paired(rows, a, b, metric):
+        people = cells.setdefault(json.dumps(cell), {})
+        people.setdefault(entry_of(volume).person, []).extend(differences)
     found = []
     for cell, people in cells.items():
         means = np.array([np.mean(differences) for differences in people.values()])
         half = math.nan
         if len(means) > 1:
             half = float(stats.t.ppf((1 + confidence) / 2, len(means) - 1) * means.std(ddof=1) / len(means) ** 0.5)
-        found.append(dict(zip(("voxel_size", "acceleration"), map(json.loads, cell)), difference=float(means.mean()),
+        found.append(dict(zip(("voxel_size", "acceleration"), json.loads(cell)), difference=float(means.mean()),
                           low=float(means.mean()) - half, high=float(means.mean()) + half, people=len(means),
                           pairs=sum(map(len, people.values()))))
     return found
@@ -312,7 +328,7 @@ def pack_slices(image, truth, voxel_size, side):
             for a, (n, kept) in enumerate(zip(middle.shape, sides)):
                 middle = middle.narrow(a, max(0, (n - kept) // 2), min(n, kept))
             pixels = middle.round().clamp(0, 255).numpy().astype(np.uint8)
-            found |= {"shape": pixels.shape, key: base64.b64encode(zlib.compress(pixels.tobytes())).decode()}
+            found |= {"shape": pixels.shape, key: pixels_to_text(pixels)}
     return packed
 
 
@@ -332,5 +348,20 @@ def unpack_slices(packed, plane):
            [182, 255]], dtype=uint8)}
     """
     found = packed[plane]
-    return {key: np.frombuffer(zlib.decompress(base64.b64decode(found[key])), np.uint8).reshape(found["shape"])
-            for key in ("image", "truth")}
+    return {key: text_to_pixels(found[key], found["shape"]) for key in ("image", "truth")}
+
+
+def pixels_to_text(pixels):
+    """An array of uint8 as text for a JSON file: zlib and base64."""
+    return base64.b64encode(zlib.compress(pixels.tobytes(), 9)).decode()
+
+
+def text_to_pixels(text, shape):
+    """What :func:`pixels_to_text` made, as uint8 of that shape.
+
+    Examples
+    --------
+    >>> text_to_pixels(pixels_to_text(np.arange(4, dtype=np.uint8)), (2, 2)).tolist()
+    [[0, 1], [2, 3]]
+    """
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).reshape(shape)

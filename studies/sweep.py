@@ -251,6 +251,7 @@ def make_jobs(sweep, compared=None):
     repeat = math.lcm(len(sizes), len(rates))
     cells = [(sizes[i % len(sizes)], rates[(i + i // repeat) % len(rates)]) for i in range(len(sizes) * len(rates))]
     scan = {key: sweep[key] for key in ("coils", "noise", "keep_slices")}
+    # only where asked, so that other jobs keep the names they have
     scan |= {key: value for key, value in sweep.items()
              if key in ("native", "maps", "decimated") and value != Sweep.model_fields[key].default}
     order = itertools.product(sweep["seeds"], sweep["volumes"], sweep["blocks"], cells, compared or columns(sweep))

@@ -116,7 +116,7 @@ def test_a_raw_scan_in_one_call(tmp_path, simulated):
     assert ready.noise == pytest.approx(mean, rel=0.05)         # that of the measured coils, on average
     assert noise_level(ready.kspace, ready.mask) == pytest.approx(ready.noise, rel=0.1)
     best = quality(acq, truth)
-    # eight samples a side calibrate these maps, so ESPIRiT keeps more air (coils.CROP): 3.2 dB behind
+    # eight samples a side calibrate these maps, so ESPIRiT keeps more air (coils.espirit_maps): 3.2 dB behind
     assert quality(ready, truth) > best - 3.5
     given = prepare(scan, maps=torch.tensordot(MIXED, acq.maps, 1))      # they are mixed with the data
     assert given.info["maps"] == "given"
