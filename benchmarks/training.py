@@ -29,6 +29,7 @@ from studies.train_priors import LIGHT, PATCH, PEAK, WIDTHS
 from studies.trainings import flops as flops_of
 
 BF16 = diffusion.bf16
+HOW = ["float32", "bfloat16", "recorded", "compiled"]        # the last two on a GPU
 
 
 def seconds_of(function, device, least):
@@ -99,6 +100,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", type=int, nargs="+", default=[16])
+    parser.add_argument("--how", nargs="+", choices=HOW, default=HOW)
     parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS)
     parser.add_argument("--light", action=argparse.BooleanOptionalAction, default=LIGHT, help="see mrilab.unet.UNet")
     parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
@@ -122,7 +124,7 @@ def main():
             with atomic_path(options.json) as temporary:
                 temporary.write_text(json.dumps(found, indent=1) + "\n")
 
-    for how in ("float32", "bfloat16", *["recorded", "compiled"] * (device.type == "cuda")):
+    for how in options.how if device.type == "cuda" else HOW[:2]:
         for batch in options.batch:
             note(f"patches_per_second, {how}, batch {batch}", training, device, batch, how, widths, light)
     note("slices_per_second", denoising, device, widths, light)

@@ -6,6 +6,7 @@ call. Elsewhere, or where recording fails, the function is simply called.
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -13,8 +14,8 @@ import torch
 class Recorded:
     """Call a function of tensors by its graph, one for each set of shapes.
 
-    The function must do the same at every call but for the values of its inputs, must not wait for the device and
-    must return one tensor, which holds until the next call.
+    The function must do the same at every call but for the values of its inputs, and must not wait for the device. What
+    it returns, a tensor or a list of them, holds until the next call with inputs of the same shapes.
 
     Parameters
     ----------
@@ -28,11 +29,11 @@ class Recorded:
     (tensor([2., 2.]), {})
     """
 
-    def __init__(self, function: Callable[..., torch.Tensor], device: torch.device) -> None:
+    def __init__(self, function: Callable, device: torch.device) -> None:
         self.function, self.possible = function, device.type == "cuda"
         self.graphs: dict[tuple, tuple] = {}
 
-    def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
+    def __call__(self, *inputs: torch.Tensor) -> Any:
         shapes = tuple(t.shape for t in inputs)
         if self.possible and shapes not in self.graphs:
             try:

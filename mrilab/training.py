@@ -367,7 +367,7 @@ class _Run:
         self.accumulate = max(self.accumulate, accumulate)
         while True:
             try:
-                self.losses[self.done] = self.recorded(clean, sigma, noise, voxel_size)
+                self.losses[self.done], *gradients = self.recorded(clean, sigma, noise, voxel_size)
                 break
             except torch.cuda.OutOfMemoryError:
                 if self.ranks > 1 or self.accumulate >= len(clean):
@@ -375,6 +375,8 @@ class _Run:
             self.accumulate *= 2                    # outside of the handler, which holds the memory
             torch.cuda.empty_cache()
             tqdm.write(f"{self.checkpoint.stem}: too large for the card; from now on {self.accumulate} parts a batch")
+        for p, gradient in zip(self.prior.parameters(), gradients):
+            p.grad = gradient
         torch.nn.utils.clip_grad_norm_(self.prior.parameters(), 1.0)
         self.optimizer.step()
         self.schedule.step()
@@ -392,11 +394,10 @@ class _Run:
         self.ema.n_averaged += 1
 
     def _gradients(self, clean: torch.Tensor, sigma: torch.Tensor, noise: torch.Tensor, voxel_size: torch.Tensor
-                   ) -> torch.Tensor:
-        """Forward and backward pass: the mean loss; the gradients are in the parameters."""
+                   ) -> list[torch.Tensor | None]:
+        """Forward and backward pass: the mean loss, and the gradient of each parameter."""
         for p in self.prior.parameters():
-            if p.grad is not None:
-                p.grad.zero_()
+            p.grad = None
         model, total = cast(Prior, self.shared or self.prior), torch.zeros((), device=self.device)
         pieces = list(zip(*(t.chunk(self.accumulate) for t in (clean, sigma, noise, voxel_size))))
         for piece in pieces:
@@ -406,7 +407,7 @@ class _Run:
                 loss = denoising_loss(model, *piece).mean() * (len(piece[0]) / len(clean) * self.weight)
                 loss.backward()
             total += loss.detach()
-        return total
+        return [total, *(p.grad for p in self.prior.parameters())]
 
     def mean_loss(self) -> float:
         """Mean loss of the last 100 steps, over all processes. Waits for the device; refuses what is not finite."""

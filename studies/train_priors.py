@@ -128,7 +128,7 @@ def train_one(name, options, patches, until=math.inf):
                     network=settings["network"], voxel_sizes=prior.voxel_sizes, steps=step, widths=WIDTHS,
                     light=settings["light"], conditioned=prior.conditioned, sigma_data=prior.sigma_data))
 
-        train(out=path, callback=keep, steps=steps, until=until, interval=max(50, min(500, steps // 12)),
+        train(out=path, callback=keep, steps=steps, until=until, interval=max(50, min(2000 if on_gpu(options) else 500, steps // 12)),
               validation=load_volume("colin27_ch2_slab"), progress=options.progress, **settings)
     if not path.with_suffix(".json").exists():
         return dict(name=name, finished=False)
@@ -245,7 +245,7 @@ def parse():
     parser.add_argument("--minutes", type=float, help="for everything; needs no --patches")
     parser.add_argument("--patches", type=int, help="of each prior")
     parser.add_argument("--beside", type=int, help="processes at a time; all on a GPU, else one for each core")
-    parser.add_argument("--batch", type=int, help="128 on a GPU, else 16")
+    parser.add_argument("--batch", type=int, help="64 on a GPU, else 16")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--threads", type=int, default=1, help="of the CPU, for each process")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -263,7 +263,7 @@ def parse():
         parser.error("expected --minutes or --patches")
     most = len(PRIORS) if on_gpu(options) else os.cpu_count()
     options.beside = min(options.beside or most, len(options.names) or 1)
-    options.batch = options.batch or (128 if on_gpu(options) else 16)
+    options.batch = options.batch or (64 if on_gpu(options) else 16)
     options.progress = options.minutes is None
     Path(options.out).mkdir(parents=True, exist_ok=True)
     return options

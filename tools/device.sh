@@ -29,6 +29,17 @@ prepare() {
     du -sh .whl .heads
 }
 
+together() {            # kernels of several processes on the card at the same time, not by turns: NVIDIA's MPS, if it runs
+    local control
+    control=$(command -v nvidia-cuda-mps-control || ls /usr/local/nvidia/bin/nvidia-cuda-mps-control 2> /dev/null) || return 1
+    export CUDA_MPS_PIPE_DIRECTORY=/tmp/mps CUDA_MPS_LOG_DIRECTORY=/tmp/mps
+    mkdir -p /tmp/mps
+    timeout 10 "$control" -d && timeout 25 "$PYTHON" -c "import torch; torch.ones(9, device='cuda').sum().item()" && return 0
+    echo quit | timeout 5 "$control"
+    unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
+    return 1
+}
+
 mkdir -p "$OUT"
 while [ $# -gt 0 ]; do
     part=$1; shift
@@ -44,17 +55,19 @@ while [ $# -gt 0 ]; do
             > "$OUT/cuda_tests.txt" 2>&1
         tail -3 "$OUT/cuda_tests.txt" ;;
     timings)
-        timeout 240 "$PYTHON" benchmarks/training.py --batch 128 512 --json "$OUT/timings.json" 2>&1 | tail -30 ;;
+        timeout 240 "$PYTHON" benchmarks/training.py --how ${HOW:-float32 bfloat16 recorded compiled} --batch 64 512 \
+            --seconds 1.5 --json "$OUT/timings.json" 2>&1 | tail -30 ;;
     train)
         minutes=$1; shift
-        timeout "$("$PYTHON" -c "print(int(60 * $minutes + 60))")" "$PYTHON" -m studies.train_priors --all \
-            --minutes "$minutes" --heads .heads --out "$WORK" > "$OUT/train.log" 2>&1
+        [ -n "${CUDA_MPS_PIPE_DIRECTORY:-}" ] || together && echo "side by side" || echo "by turns"
+        timeout "$("$PYTHON" -c "print(int(60 * $minutes + 60))")" "$PYTHON" -m studies.train_priors ${PRIORS:---all} \
+            --minutes "$minutes" --heads .heads --out "$WORK" ${TRAIN:-} > "$OUT/train.log" 2>&1
         tail -12 "$OUT/train.log"
         cp "$WORK/report.json" "$OUT/" 2> /dev/null
-        for group in diverse fixed operator; do             # three archives below 16 MiB, cards beside the weights
-            (cd "$WORK" && ls $group*.safetensors $group*.json > /dev/null 2>&1 &&
-                tar cf - $group*.safetensors $group*.json) > "$OUT/$group.tar" || rm -f "$OUT/$group.tar"
-        done ;;
+        # what came of it in files below 16 MiB: weights with their cards, and the state of what is not finished
+        (cd "$WORK" && tar cf - ./*.safetensors ./*.json) | split -b 15M - "$OUT/priors.tar."
+        (cd "$WORK" && ls ./*.checkpoint > /dev/null 2>&1 && tar czf - $(ls -tr ./*.checkpoint)) |
+            split -b 15M - "$OUT/checkpoints.tgz." ;;
     *)
         echo "$part: expected prepare, tests, timings or train MINUTES"; exit 1 ;;
     esac
