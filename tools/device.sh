@@ -60,7 +60,7 @@ while [ $# -gt 0 ]; do
     train)
         minutes=$1; shift
         [ -n "${CUDA_MPS_PIPE_DIRECTORY:-}" ] || together && echo "side by side" || echo "by turns"
-        timeout "$("$PYTHON" -c "print(int(60 * $minutes + 60))")" "$PYTHON" -m studies.train_priors ${PRIORS:---all} \
+        timeout "$("$PYTHON" -c "print(int(60 * $minutes + 15))")" "$PYTHON" -m studies.train_priors ${PRIORS:---all} \
             --minutes "$minutes" --heads .heads --out "$WORK" ${TRAIN:-} > "$OUT/train.log" 2>&1
         tail -12 "$OUT/train.log"
         cp "$WORK/report.json" "$OUT/" 2> /dev/null
