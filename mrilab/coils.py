@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from scipy.interpolate import make_interp_spline
 
 from .checks import check_array
 from .fourier import ifft3c
@@ -51,25 +52,14 @@ def head_array_maps(shape: tuple[int, ...], coils: int = 8, field_of_view: Seque
     >>> maps.shape, maps.abs().square().sum(0).allclose(torch.tensor(1.0))
     (torch.Size([4, 8, 10, 9]), True)
     """
-    _check_array(shape, coils)
-    knots = torch.linspace(-1, 1, GRID, dtype=torch.float64)
-    return _on_voxels(_fields(coils, tuple(field_of_view)), knots, shape)
-
-
-def _check_array(shape: tuple[int, ...], coils: int) -> None:
     if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
         raise ValueError(f"shape: found {shape!r}, expected three positive whole numbers (z, y, x)")
     if not isinstance(coils, int) or coils < 1:
         raise ValueError(f"coils: found {coils!r}, expected a whole number of 1 or more")
-
-
-def _on_voxels(maps: torch.Tensor, knots: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """Smooth maps ``(coils, z, y, x)`` from knots, in halves of the field of view, to the voxels; squares sum to 1."""
-    from scipy.interpolate import make_interp_spline
-
+    maps, knots = _fields(coils, tuple(field_of_view)), torch.linspace(-1, 1, GRID, dtype=torch.float64)
     for n in shape:
-        position = (torch.arange(n) - n // 2) / (n / 2)
-        spline = torch.from_numpy(make_interp_spline(knots, torch.eye(len(knots)))(position))
+        position = (torch.arange(n) - n // 2) / (n / 2)         # in halves of the field of view
+        spline = torch.from_numpy(make_interp_spline(knots, torch.eye(GRID))(position))
         maps = torch.tensordot(maps, spline.to(maps.dtype), ([1], [1]))     # z; then y, then x
     return maps / torch.linalg.vector_norm(maps, dim=0)
 
@@ -117,45 +107,6 @@ def _loop_field(points: torch.Tensor, centre: torch.Tensor, normal: torch.Tensor
         step = (angle.cos() * along - angle.sin() * across).expand_as(r)
         field += torch.linalg.cross(step, r) / r.norm(dim=-1, keepdim=True) ** 3
     return field
-
-
-def birdcage_maps(shape: tuple[int, ...], coils: int = 8) -> torch.Tensor:
-    """Simulated sensitivities of a birdcage array around the field of view.
-
-    The array is fitted to the field of view, whatever the matrix: coils sit on an elliptic cylinder
-    about the z axis, 1.5 times as wide as the field of view, 8 and more of them on two rings, so that
-    they encode z as well. ``sigpy.mri.birdcage_maps`` gives the maps on a coarse grid, cubic splines
-    carry these smooth functions to the voxels, whose centre is at index ``n // 2`` as everywhere. The
-    same field of view at 1 mm and at 2 mm gets the same maps, sampled differently.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        ``(z, y, x)``.
-    coils : int
-
-    Returns
-    -------
-    Tensor
-        complex64 ``(coils, z, y, x)``; the squared magnitudes sum to 1 in every voxel.
-
-    Raises
-    ------
-    ValueError
-        For a shape that is not three positive whole numbers, or fewer than one coil.
-
-    Examples
-    --------
-    >>> maps = birdcage_maps((8, 10, 9), coils=4)
-    >>> maps.shape, maps.abs().square().sum(0).allclose(torch.tensor(1.0))
-    (torch.Size([4, 8, 10, 9]), True)
-    """
-    from sigpy.mri import birdcage_maps as sigpy_maps
-
-    _check_array(shape, coils)
-    ring = coils if coils < 8 else -(-coils // 2)
-    maps = torch.from_numpy(sigpy_maps((coils, 32, 32, 32), r=1.5, nzz=ring)).to(torch.complex64)
-    return _on_voxels(maps, torch.arange(32) / 16 - 1, shape)
 
 
 def espirit_maps(kspace: torch.Tensor, calibration: int = 24, kernel: int = 6, everywhere: bool = False

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from .checks import check_voxel_size, check_weight
-from .coils import birdcage_maps, head_array_maps
+from .coils import head_array_maps
 from .fourier import fft3c, resize_centred
 from .masks import poisson_disc_mask
 from .metrics import percentile
@@ -44,8 +44,7 @@ def simulate_acquisition(volume: Volume, acceleration: float, coils: int = 8, no
     seed : int
         Of phase, mask and noise.
     voxel_size : tuple of float, optional
-        Of the scan, in mm; not finer than that of the volume. By default it is the volume's, and the coils are those of
-        :func:`~mrilab.coils.birdcage_maps`.
+        Of the scan, in mm; not finer than that of the volume, which is the default.
 
     Returns
     -------
@@ -82,11 +81,8 @@ def simulate_acquisition(volume: Volume, acceleration: float, coils: int = 8, no
     if any(n > m for n, m in zip(shape, image.shape)):
         raise ValueError(f"voxel_size: found {tuple(voxel_size or ())} mm, expected none finer than the volume's, "
                          f"{volume.voxel_size}: it knows nothing of them")
-    array = birdcage_maps
-    if voxel_size is not None:
-        array = functools.partial(head_array_maps, field_of_view=volume.field_of_view)
-    maps = array(shape, coils).to(image.device)
-    fine = maps if scan.data.shape == image.shape else array(tuple(image.shape), coils).to(image.device)
+    maps = head_array_maps(shape, coils, volume.field_of_view).to(image.device)
+    fine = head_array_maps(tuple(image.shape), coils, volume.field_of_view).to(image.device)
     mask = poisson_disc_mask(shape, acceleration, seed=seed).to(image.device)
     share = (scan.data.numel() / image.numel()) ** 0.5
     kspace = torch.zeros_like(maps)

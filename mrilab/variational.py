@@ -129,65 +129,6 @@ def denoised_average(x: torch.Tensor, prior: Prior, sigma: float, voxel_size: Se
     return average, evaluations
 
 
-def score_matching_gradient(x: torch.Tensor, prior: Prior, sigma: Callable[[], float], voxel_size: Sequence[float],
-                            planes: Sequence[str] = tuple(PLANES), fraction: float | None = 1.0,
-                            generator: torch.Generator | None = None, slices: int | None = None, slab: int = 1,
-                            power: float = 1.0, batch_pixels: int = 2**18) -> tuple[torch.Tensor, float, int]:
-    """Unbiased estimate of the gradient of the paper's regulariser, differentiated through the network.
-
-    For slices ``s`` of the volume, with white noise ``eps``,
-
-        ``R(x) = mean over planes, slices of E |eps - eps_hat|^2 sigma^power / pixels``,
-        ``eps - eps_hat = (D(s + sigma eps; sigma) - s) / sigma``.
-
-    Parameters
-    ----------
-    x, prior, voxel_size, planes, fraction, generator, slices, slab
-        As for :func:`denoised_average`; the generator draws the noise as well.
-    sigma : callable
-        Called without arguments for the noise level of each slab.
-    power : float
-        ``p`` of the paper.
-    batch_pixels : int
-        Slices go through the network and back in batches of about this many pixels, which bounds the memory.
-
-    Returns
-    -------
-    Tensor, float, int
-        complex64 ``(z, y, x)``, derivatives by real and imaginary part; the estimate of ``R``; slices evaluated.
-
-    Examples
-    --------
-    Every slice of two planes:
-
-    >>> from mrilab.priors import load_prior
-    >>> x = torch.zeros(8, 12, 16, dtype=torch.complex64)
-    >>> gradient, value, evaluations = score_matching_gradient(
-    ...     x, load_prior("diverse"), lambda: 0.1, (2, 2, 2), planes=("axial", "sagittal"))
-    >>> gradient.shape, evaluations
-    (torch.Size([8, 12, 16]), 24)
-    """
-    gradient, value, evaluations = torch.zeros_like(x), 0.0, 0
-    for plane, slabs, scale in _draws(x, planes, fraction, slices, slab, generator):
-        axis, drawn = PLANES[plane], torch.cat(slabs).to(x.device)
-        stack = x.movedim(axis, 0)
-        size = torch.tensor([in_plane(voxel_size, axis)], device=x.device)
-        level = torch.cat([torch.full((len(s),), sigma()) for s in slabs]).to(x.device)
-        count = max(1, batch_pixels // stack[0].numel())                # bounds the memory of the graph
-        for some, s in zip(drawn.split(count), level.split(count)):
-            clean = to_channels(stack[some]).detach().requires_grad_()
-            noise = torch.randn(clean.shape, generator=generator).to(x.device)
-            with torch.enable_grad():
-                change = prior(clean + s.reshape(-1, 1, 1, 1) * noise, s, size.expand(len(some), 2)) - clean
-                weight = s ** (power - 2) * scale / (len(stack) * len(planes))
-                term = (weight * change.square().sum(dim=(1, 2, 3)) / stack[0].numel()).sum()
-                slope, = torch.autograd.grad(term, clean)
-            gradient.movedim(axis, 0)[some] += to_complex(slope)
-            value += term.item()
-        evaluations += len(drawn)
-    return gradient, value, evaluations
-
-
 def score_difference(x: torch.Tensor, prior: Prior, sigma: Callable[[], float], voxel_size: Sequence[float],
                      planes: Sequence[str] = tuple(PLANES), fraction: float | None = 1.0,
                      generator: torch.Generator | None = None, slices: int | None = None, slab: int = 1,
@@ -338,14 +279,14 @@ def half_quadratic_splitting(problem: Problem, image: Representation, planes: Se
 
 def gradient_descent(problem: Problem, image: Representation, planes: Sequence[str], generator: torch.Generator, *,
                      iterations: int = 200, fraction: float | None = 1.0, slices: int | None = 50, slab: int = 5,
-                     schedule: str = "uniform", sigma: Sequence[float] = (2.0, 0.01), weight: float = 0.01,
-                     power: float = 1.0, learning_rate: float = 0.02, pass_through: bool = False) -> Steps:
-    """The setting ``"paper"``: Adam's steps along the gradient of the paper's objective,
+                     schedule: str = "uniform", sigma: Sequence[float] = (0.3, 0.01), weight: float = 0.01,
+                     power: float = 1.0, learning_rate: float = 0.02) -> Steps:
+    """The setting ``"paper"``: Adam's steps on the paper's objective, as the authors take them,
 
         ``|A x - y|^2 / (number of samples) + weight R(x)``,
 
-    with noise levels drawn at random and ``R`` differentiated through the network
-    (:func:`score_matching_gradient`). The learning rate halves when 20 iterations brought nothing.
+    from ``A^H y``, each slice with a noise level of its own drawn at random, and ``R`` descended without the network's
+    derivative (:func:`score_difference`). The learning rate halves when 20 iterations brought nothing.
 
     Parameters
     ----------
@@ -354,9 +295,6 @@ def gradient_descent(problem: Problem, image: Representation, planes: Sequence[s
     weight, power : float
         Of the regulariser, and ``p`` in it.
     learning_rate : float
-    pass_through : bool
-        As the authors' code has it: the network counts as the identity on the way back (:func:`score_difference`), each
-        slice has its own noise level, the start is ``A^H y``, and gradients are not clipped.
 
     Yields
     ------
@@ -368,26 +306,22 @@ def gradient_descent(problem: Problem, image: Representation, planes: Sequence[s
     >>> from mrilab.priors import load_prior
     >>> from mrilab.simulate import head_phantom, simulate_acquisition
     >>> problem = Problem(simulate_acquisition(head_phantom((8, 8, 8)), 2)[0], load_prior("diverse"))
-    >>> image = represent("voxel", problem.start, problem.voxel_size)
+    >>> image = represent("voxel", problem.measured, problem.voxel_size)
     >>> steps = gradient_descent(problem, image, ("axial",), torch.Generator(), iterations=2)
     >>> [x.shape for x, misfit in steps]
     [torch.Size([21, 27, 21]), torch.Size([21, 27, 21])]
     """
-    parameters = list(image.parameters())
-    adam = torch.optim.Adam(parameters, learning_rate, betas=(0.9, 0.99))
+    adam = torch.optim.Adam(list(image.parameters()), learning_rate, betas=(0.9, 0.99))
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(adam, factor=0.5, patience=20)
     for level in noise_schedule(schedule, sigma, iterations, generator):
         x, shown = image.image(), image.prior_image()
-        estimate = score_difference if pass_through else score_matching_gradient
-        slope, value, used = estimate(shown.detach(), problem.prior, level, image.prior_voxel_size, planes, fraction,
-                                      generator, slices, slab, power)
+        slope, value, used = score_difference(shown.detach(), problem.prior, level, image.prior_voxel_size, planes,
+                                              fraction, generator, slices, slab, power)
         problem.evaluations += used
         misfit, residual = problem.misfit_and_residual(x.detach())
         adam.zero_grad()
         x.backward(2 / problem.samples * residual)
         shown.backward(weight * slope)
-        if not pass_through:
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         adam.step()
         plateau.step(misfit**2 * problem.energy / problem.samples + weight * value)
         yield image.image().detach(), misfit
@@ -466,7 +400,7 @@ def reconstruct(acquisition: Acquisition, prior: Prior, representation: str = "v
     planes = tuple(p for p in planes if min(problem.start.movedim(PLANES[p], 0)[0].shape) > 1) or planes
     if prior.dims == 3 and setting == "paper":
         raise ValueError("setting: found 'paper', expected 'fast': this prior takes volumes, not slices")
-    start = problem.measured if options.get("pass_through") else problem.start
+    start = problem.measured if setting == "paper" else problem.start
     image = represent(representation, start, problem.voxel_size, prior_voxel_size,
                       **(representation_options or {}))
     options = SETTINGS[setting] | options

@@ -1,35 +1,20 @@
 import pytest
 import torch
 
-from mrilab.coils import birdcage_maps, espirit_maps, estimate_maps, head_array_maps, noise_level
+from mrilab.coils import espirit_maps, estimate_maps, head_array_maps, noise_level
 from mrilab.fourier import fft3c
 from mrilab.metrics import head_mask
 from mrilab.simulate import head_phantom
 from mrilab.volumes import load_volume
 
 
-@pytest.mark.parametrize("coils", [1, 4, 6, 8, 13])
-def test_squares_sum_to_one(coils):
-    maps = birdcage_maps((9, 16, 11), coils)
-    assert maps.shape == (coils, 9, 16, 11) and maps.dtype == torch.complex64
-    assert torch.allclose(maps.abs().square().sum(0), torch.ones(9, 16, 11), atol=1e-5)
-
-
-def test_maps_are_sigpys():
-    """On even sizes sigpy's grid is ours: what is left is the error of the spline."""
-    from sigpy.mri import birdcage_maps as sigpy_maps
-
-    shape = (20, 36, 28)
-    assert (birdcage_maps(shape, 8) - torch.from_numpy(sigpy_maps((8, *shape), nzz=4))).abs().max() < 5e-4
-
-
 def test_maps_belong_to_the_field_of_view_not_to_the_matrix():
     """Voxels of two matrices at the same place, index (i - n // 2) / n, have the same sensitivity."""
-    fine = birdcage_maps((24, 60, 36))
-    assert (fine[:, ::2, ::2, ::2] - birdcage_maps((12, 30, 18))).abs().max() < 1e-5
-    thirds = birdcage_maps((8, 20, 12))
+    fine = head_array_maps((24, 60, 36))
+    assert (fine[:, ::2, ::2, ::2] - head_array_maps((12, 30, 18))).abs().max() < 1e-5
+    thirds = head_array_maps((8, 20, 12))
     assert (fine[:, ::3, ::3, ::3] - thirds).abs().max() < 1e-5
-    odd = birdcage_maps((24, 15, 9))                 # centres: 60 // 2 = 2 + 4 * 7, 36 // 2 = 2 + 4 * 4
+    odd = head_array_maps((24, 15, 9))                 # centres: 60 // 2 = 2 + 4 * 7, 36 // 2 = 2 + 4 * 4
     assert (fine[:, :, 2::4, 2::4] - odd).abs().max() < 1e-5
 
 
@@ -38,8 +23,6 @@ def test_head_array_fills_the_field_of_view(coils):
     maps = head_array_maps((9, 16, 11), coils)
     assert maps.shape == (coils, 9, 16, 11) and maps.dtype == torch.complex64
     assert torch.allclose(maps.abs().square().sum(0), torch.ones(9, 16, 11), atol=1e-5)
-    fine = head_array_maps((24, 60, 36), coils)
-    assert (fine[:, ::2, ::2, ::2] - head_array_maps((12, 30, 18), coils)).abs().max() < 1e-5
 
 
 def test_a_loop_has_the_field_of_a_loop():
@@ -75,14 +58,15 @@ def test_g_factors_are_those_of_a_head_array(name):
 
 
 def test_two_rings_encode_z():
-    maps = birdcage_maps((32, 32, 32), 8).abs()
-    assert maps[:4, 4, 16, 16].sum() != pytest.approx(maps[4:, 4, 16, 16].sum().item(), rel=0.2)
+    maps = head_array_maps((32, 32, 32), 8).abs()
+    low, high = maps[:, 4].sum((1, 2)), maps[:, 28].sum((1, 2))
+    assert (low > 1.2 * high).any() and (high > 1.2 * low).any()
 
 
 def test_espirit_finds_the_maps():
     """Up to the phase of the first coil, inside the head."""
     head = head_phantom((8, 8, 8)).data
-    maps = birdcage_maps(tuple(head.shape), 4)
+    maps = head_array_maps(tuple(head.shape), 4)
     estimated = espirit_maps(fft3c(maps * head), calibration=14, kernel=4)
     expected = maps * torch.exp(-1j * maps[:1].angle())
     inside = head_mask(head) & (estimated.abs().sum(0) > 0)
@@ -94,7 +78,7 @@ def test_espirit_finds_the_maps():
 def test_espirit_of_a_plane(axis):
     """One slice, or one position along x or y: 2D, and as good as in 3D."""
     head = head_phantom((4, 4, 4)).data
-    maps = birdcage_maps(tuple(head.shape), 4)
+    maps = head_array_maps(tuple(head.shape), 4)
     plane = (maps * head).narrow(axis, head.shape[axis - 1] // 2, 1)
     expected = (maps * torch.exp(-1j * maps[:1].angle())).narrow(axis, head.shape[axis - 1] // 2, 1)
     estimated, what = estimate_maps(fft3c(plane), torch.ones(plane.shape[1:3]))
@@ -107,7 +91,7 @@ def test_espirit_of_a_plane(axis):
 def test_thin_along_x_and_a_dead_first_coil():
     """Positions along x are calibrated one by one; the phase is relative to the first coil that has signal."""
     head = head_phantom((6, 6, 6)).data[..., 12:15]
-    maps = birdcage_maps(tuple(head.shape), 4)
+    maps = head_array_maps(tuple(head.shape), 4)
     kspace = fft3c(maps * head)
     kspace[0] = 0
     estimated, what = estimate_maps(kspace, torch.ones(head.shape[:2]))
@@ -136,7 +120,7 @@ def test_maps_and_noise_of_data_on_a_gpu():
 
 def anatomy(voxel_size, part, axis):
     head = load_volume("qtim_MRHead").resample(voxel_size).data
-    maps = birdcage_maps(tuple(head.shape), 8)
+    maps = head_array_maps(tuple(head.shape), 8)
     n = head.shape[axis]
     return fft3c((maps * head / head.flatten().kthvalue(int(0.99 * head.numel())).values).narrow(
         axis + 1, n // 2 - part // 2, part))
@@ -169,9 +153,9 @@ def test_noise_level_of_a_partial_echo_and_of_zeros():
 
 
 @pytest.mark.parametrize(("call", "message"), [
-    (lambda: birdcage_maps((4, 4)), r"shape: found \(4, 4\), expected three positive"),
-    (lambda: birdcage_maps((4, 0, 4)), "shape: found"),
-    (lambda: birdcage_maps((4, 4, 4), 0), "coils: found 0, expected"),
+    (lambda: head_array_maps((4, 4)), r"shape: found \(4, 4\), expected three positive"),
+    (lambda: head_array_maps((4, 0, 4)), "shape: found"),
+    (lambda: head_array_maps((4, 4, 4), 0), "coils: found 0, expected"),
     (lambda: espirit_maps(torch.ones(4, 8, 8)), "kspace: found shape"),
     (lambda: espirit_maps(torch.ones(4, 8, 8, 8)), "calibration: found 24, expected a block side from 6"),
     (lambda: espirit_maps(torch.zeros(4, 8, 8, 8), calibration=6), "kspace: found zeros in the central 6"),

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mrilab.coils import birdcage_maps
+from mrilab.coils import head_array_maps
 from mrilab.operators import SenseOperator, conjugate_gradients, relative_misfit
 
 SHAPES = [(8, 10, 12), (7, 9, 11), (6, 9, 33), (5, 8, 1)]
@@ -69,7 +69,7 @@ def test_conjugate_gradients_agree_with_sigpy(weight):
     from sigpy.mri.app import SenseRecon
 
     shape = (10, 12, 9)
-    A = SenseOperator(birdcage_maps(shape, 4), operator(shape).mask)
+    A = SenseOperator(head_array_maps(shape, 4), operator(shape).mask)
     y = A.forward(randn(*shape)) + 0.01 * A.forward(randn(*shape, seed=1))
     x, _ = conjugate_gradients(lambda x: A.normal(x) + weight * x, A.adjoint(y), iterations=200)
     weights = A.mask[..., None].expand(shape).float().numpy()

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mrilab import nifti, raw
-from mrilab.coils import birdcage_maps
+from mrilab.coils import head_array_maps
 from mrilab.datasets import Dataset
 from mrilab.evidence import check_sampling
 from mrilab.files import write_hdf5
@@ -31,7 +31,7 @@ def body(*shape, coils=3, noise=1e-3):
                              indexing="ij")
     image = ((z / 0.8)**2 + (y / 0.8)**2 + (x / 0.65)**2 < 1).float()
     image += 1.5 * (((z - 0.4) / 0.3)**2 + ((y - 0.35) / 0.2)**2 + ((x - 0.3) / 0.15)**2 < 1)
-    maps = birdcage_maps(shape, coils) if coils > 1 else torch.ones(1, *shape)
+    maps = head_array_maps(shape, coils) if coils > 1 else torch.ones(1, *shape)
     return fft3c(image * maps) + noise * random(coils, *shape)
 
 
@@ -810,7 +810,7 @@ def test_what_looks_wrong(tmp_path):
     raw.save_cfl(tmp_path / "c.cfl", random(3, 16, 24, 20), (2, 2, 2))
     assert any("brightest voxels are 1." in text for text in raw.examine(tmp_path / "c.cfl"))
     shifted = fft3c(ifft3c(body(16, 24, 20)).roll((8, 12), (1, 2)))
-    found = raw.examine(Acquisition(shifted, birdcage_maps((16, 24, 20), 3), torch.ones(16, 24), (2, 2, 2)))
+    found = raw.examine(Acquisition(shifted, head_array_maps((16, 24, 20), 3), torch.ones(16, 24), (2, 2, 2)))
     assert sum("shifted by half of it" in text for text in found) == 2
     sparse = kspace.clone()
     sparse[:, 1::2] = 0
