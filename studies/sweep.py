@@ -65,8 +65,7 @@ class Sweep(BaseModel):
     coils: int = Field(8, ge=1)
     noise: Number = Field(0.01, ge=0)
     methods: list[Entry] = Field(min_length=1)
-    native: bool = False                                        # these three: studies.scans.simulated
-    maps: Literal["true", "espirit"] = "true"
+    maps: Literal["true", "espirit"] = "true"                   # these two: studies.scans.simulated
     decimated: bool = False
     tuned: dict[str, Any] | None = None
     keep_slices: Number = Field(0, ge=0)
@@ -253,7 +252,7 @@ def make_jobs(sweep, compared=None):
     scan = {key: sweep[key] for key in ("coils", "noise", "keep_slices")}
     # only where asked, so that other jobs keep the names they have
     scan |= {key: value for key, value in sweep.items()
-             if key in ("native", "maps", "decimated") and value != Sweep.model_fields[key].default}
+             if key in ("maps", "decimated") and value != Sweep.model_fields[key].default}
     order = itertools.product(sweep["seeds"], sweep["volumes"], sweep["blocks"], cells, compared or columns(sweep))
     jobs = [{key: value for key, value in column.items() if key != "tune"} | {
         "volume": volume, "voxel_size": size, "acceleration": rate, "block": block, "seed": seed, **scan,
