@@ -1,0 +1,99 @@
+"""The variational solver and four posterior samplers, tuned with equal effort, at equal budgets of the network.
+
+2 mm, R = 8, the middle 32 voxels of the readout. A budget is a number of slices pushed through the network. Each method
+is tuned on the validation person at two of the budgets, over its noise levels and what weighs data and prior, to both
+ends: where a method has fewer settings it is for having less to set. It runs on the test people at each budget: as one
+long walk, with the best setting of the nearer of the two, and, the samplers, as the mean of several walks of the
+smallest budget, for the mean squared error of a sample is about twice that of the mean. Classical methods, tuned as in
+`comparison`, stand beside. Seconds are those of the processor, not of the clock on the wall.
+"""
+
+import functools
+import itertools
+import json
+
+from mrilab.checks import PLANES
+from mrilab.metrics import psnr, ssim
+
+from .comparison import CLASSICAL
+from .scans import PEOPLE, VALIDATION, here, reconstruction, simulated, solve
+from .sweep import check_sweep
+from .tuning import tune
+
+RESULTS = ["samplers.json"]
+NEEDS = []
+VOXEL_SIZE, ACCELERATION, BLOCK = 2, 8, (-16, 16)
+BUDGETS, TUNED_AT = (1000, 3000, 10000), (1000, 10000)
+
+
+def grid(**choices):
+    """All combinations."""
+    return [dict(zip(choices, values)) for values in itertools.product(*choices.values())]
+
+
+FIRST = [[s, 0.01] for s in (0.03, 0.1, 0.3, 1.0, 3.0)]     # noise levels, to both ends
+SETTINGS = {
+    "variational": grid(weight=(0.35, 0.7, 1.4, 2.8), fraction=(1 / 3, 1.0)),
+    "dds": grid(sigma=FIRST, eta=(0.0, 0.85, 1.0)) + grid(sigma=FIRST, gamma=(1.0, 10.0, 100.0)),
+    "diffusion_mbir": grid(sigma=FIRST, tv=(0.0001, 0.0003, 0.001)),
+    "tpdm": grid(sigma=FIRST, eta=(0.0, 0.85, 1.0), planes=(["axial", "sagittal"],))
+    + grid(sigma=FIRST, gamma=(1.0, 10.0), planes=(list(PLANES),)) + grid(sigma=FIRST, planes=(list(PLANES),)),
+    "iscs": grid(sigma=FIRST, gamma=(None, 1.0, 10.0)),
+}
+
+
+def with_steps(method, setting, budget, shape):
+    """The setting with the number of steps that uses up a budget on a volume of this shape."""
+    planes = setting.get("planes", tuple(PLANES) if method == "variational" else ("axial",))
+    slices = sum(shape[PLANES[p]] for p in planes)
+    per_step = slices * setting["fraction"] if method == "variational" else slices / len(planes)
+    return setting | {"iterations" if method == "variational" else "steps": max(1, round(budget / per_step))}
+
+
+@functools.lru_cache(maxsize=32)        # means of several walks share them
+def walk(volume, method, seed, setting, prior, device):
+    acquisition, _ = simulated(volume, VOXEL_SIZE, ACCELERATION, BLOCK)
+    return solve(acquisition, method, prior, json.loads(setting), seed, device=device)
+
+
+def measure(volume, method, walks, settings, prior, device="cpu"):
+    """Of one reconstruction, or of the mean of several."""
+    results, seconds = zip(*(walk(volume, method, seed, json.dumps(settings), prior, device) for seed in range(walks)))
+    image, truth = sum(r.image for r in results) / walks, simulated(volume, VOXEL_SIZE, ACCELERATION, BLOCK)[1]
+    return dict(psnr=psnr(image, truth), ssim=ssim(image, truth), seconds=round(sum(seconds), 1),
+                network_evaluations=sum(r.network_evaluations for r in results),
+                operator_applications=sum(r.operator_applications for r in results))
+
+
+def study(run):
+    def rows(volume, asked):
+        """Of ``(method, budget, setting, walks)``."""
+        shape = simulated(volume, VOXEL_SIZE, ACCELERATION, BLOCK)[1].shape
+        found = run.rows(measure, [dict(
+            volume=volume, method=method, walks=walks, prior="diverse",
+            settings=with_steps(method, setting, budget / walks, shape)) for method, budget, setting, walks in asked])
+        return [dict(budget=budget) | {key: value for key, value in row.items() if key != "prior"}
+                for (_, budget, *_), row in zip(asked, found)]
+
+    trials = [(method, tuned, setting, 1) for tuned in TUNED_AT for method in SETTINGS for setting in SETTINGS[method]]
+    tuning, best = rows(VALIDATION, trials), {}
+    for (method, tuned, setting, _), _ in sorted(zip(trials, tuning), key=lambda pair: pair[1]["psnr"]):
+        best[method, tuned] = setting
+
+    def asked(budget):
+        nearer = min(TUNED_AT, key=lambda tuned: max(tuned / budget, budget / tuned))
+        for method in SETTINGS:
+            yield method, budget, best[method, nearer], 1
+            if method != "variational" and budget > BUDGETS[0]:
+                yield method, budget, best[method, BUDGETS[0]], round(budget / BUDGETS[0])
+
+    people = here(PEOPLE)
+    tested = [row for person in people for row in rows(person, [one for budget in BUDGETS for one in asked(budget)])]
+    sweep = check_sweep(dict(volumes=[VALIDATION], voxel_sizes=[VOXEL_SIZE], accelerations=[ACCELERATION], seeds=[0],
+                             blocks=[BLOCK], methods=CLASSICAL))
+    classical = {label: found["settings"] for label, found in tune(run, sweep)["best"].items()}
+    plain = run.rows(reconstruction, [
+        dict(volume=person, voxel_size=VOXEL_SIZE, block=BLOCK, acceleration=ACCELERATION, method=method,
+             settings=settings) for person in people for method, settings in classical.items()],
+        columns=("volume", "method", "settings", "psnr", "ssim", "cpu_seconds", "operator_applications"))
+    return dict(voxel_size=VOXEL_SIZE, acceleration=ACCELERATION, tuning=tuning, rows=tested, classical=plain)
