@@ -2,7 +2,7 @@
 
 3 mm, R = 8, eight coils, noise 0.01 and a block of the readout unless a part says otherwise. CG-SENSE and total
 variation are tuned on the validation slab for each condition and acceleration. The solver keeps its defaults, the
-samplers what the study `budgets` found. Seconds are those of the processor. One seed of phase, mask and noise.
+samplers what the study `samplers` found. Seconds are those of the processor. One seed of phase, mask and noise.
 """
 
 import functools
@@ -46,7 +46,7 @@ TRIALS = {      # of each condition, on the validation slab
                  for n in (10, 20)],
     "total_variation": [dict(weight=w) for w in (0.0002, 0.0004, 0.001, 0.003, 0.01)],
 }
-SAMPLER = dict(sigma=[0.1, 0.01], steps=20)     # what budgets found best for 1,000 evaluations
+SAMPLER = dict(sigma=[0.1, 0.01], steps=20)     # what samplers found best for 1,000 evaluations
 METHODS = {     # of the lesions: method, prior
     "CG-SENSE": ("cg_sense", None), "total variation": ("total_variation", None),
     "variational, fixed": ("variational", "fixed_1mm"), "variational, diverse": ("variational", "diverse"),
@@ -77,13 +77,12 @@ def _scan(asked):
     if mimic:
         values = np.interp(volume.data / percentile(volume.data, 0.99), *MIMIC)
         volume = Volume(torch.from_numpy(values), volume.voxel_size)
-    volume = volume.resample(tuple(voxel_size))
     shape = tuple(volume.data.shape)
     if phase != 1 or shading:
         angle = phase * smooth_phase(shape, torch.Generator().manual_seed(seed))
         factor = shading * smooth_phase(shape, torch.Generator().manual_seed(1000 + seed))
         volume = Volume(volume.data * torch.exp(factor + 1j * angle), volume.voxel_size)
-    return acquired(volume, acceleration, block, seed, coils, noise, mask)
+    return acquired(volume, tuple(voxel_size), acceleration, block, seed, coils, noise, mask)
 
 
 def trial(case, method, settings, prior=None, device="cpu"):
@@ -97,7 +96,7 @@ def trial(case, method, settings, prior=None, device="cpu"):
 def tuned(run, cases):
     """Of each case and method, the best trial on the validation slab: lists of settings by method.
 
-    The solver keeps its defaults, DDS those of the study `budgets`.
+    The solver keeps its defaults, DDS those of the study `samplers`.
     """
     asked = [[dict(case=dict(voxel_size=SIZE) | case | dict(volume=SLAB, seed=0), method=m, settings=s)
               for s in TRIALS[m]] for case in cases for m in TRIALS]

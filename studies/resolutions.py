@@ -3,12 +3,10 @@
 *unseen*: the shipped priors denoise the test head, sigma = 0.1, at voxel sizes between and beyond those of training,
 isotropic and not. The head was measured at 1 x 1 x 1.3 mm (z, y, x): nothing finer can be tested on it. The
 axial slices of the tumour volume have 0.94 mm, and are tested beside (`psnr_planes` is axial, coronal, sagittal).
-*reconstruction*: the same priors in the solver, R = 8, at a few of these sizes, with the weight tuned at 2 mm.
+*reconstruction*: the same priors in the solver, R = 8, at a few of these sizes, with its defaults.
 *diversity*: small networks, which differ in nothing but the voxel sizes that they are trained on, at every other voxel
 size; heads at 2 mm and coarser keep it short.
 """
-
-import json
 
 from .denoising import PRIORS, quality
 from .results import ROOT
@@ -16,8 +14,8 @@ from .scans import HEAD, TUMOUR, reconstruction
 from .trainings import PEOPLE, training
 
 RESULTS = ["resolutions.json"]
-NEEDS = ["tuning_solver"]
-SIGMA, WEIGHT = 0.1, 0.35
+NEEDS = []
+SIGMA = 0.1
 ISOTROPIC = (1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5, 6)
 ANISOTROPIC = ((3, 1, 1), (1, 1, 3), (1, 2, 4), (4, 1, 1), (5, 1, 1), (2, 2, 5))
 RECONSTRUCTED = ((2.5, 2.5, 2.5), (5, 5, 5), (4, 2, 2))
@@ -42,26 +40,11 @@ TESTED = (1.5, 2, 2.25, 2.5, 2.8, 3.2, 3.6, 4, 4.5, 5, 6)
 SEEDS = (0, 1)
 
 
-def cross_applied(trials):
-    """What it costs to use the weight and last noise level tuned at one voxel size at another."""
-    table = {}
-    for trial in trials:
-        found = table.setdefault((trial["method"], trial["voxel_size"]), {})
-        found[json.dumps(trial["settings"], sort_keys=True)] = trial["psnr"]
-    for (method, tuned), found in table.items():
-        best = max(found, key=found.get)
-        for (other, used), scores in table.items():
-            if other == method:
-                yield dict(method=method, tuned_at=tuned, used_at=used, settings=json.loads(best),
-                           loss=round(max(scores.values()) - scores[best], 3),
-                           range=round(max(scores.values()) - min(scores.values()), 3))
-
-
 def study(run):
     unseen = run.rows(quality, [dict(volume=volume, voxel_size=size, sigma=SIGMA, prior=name, count=12)
                                 for volume, size in CELLS for name in PRIORS])
     found = run.rows(reconstruction, [
-        dict(volume=HEAD, voxel_size=size, block=BLOCK, method="variational", prior=name, settings=dict(weight=WEIGHT))
+        dict(volume=HEAD, voxel_size=size, block=BLOCK, method="variational", prior=name, settings={})
         for size in RECONSTRUCTED for name in PRIORS],
         columns=("voxel_size", "prior", "settings", "psnr", "seconds", "matrix"))
     trained = run.rows(training, [dict(name=f"{name}-{seed}", voxel_sizes=sizes, settings=SMALL | dict(seed=seed),
@@ -75,5 +58,4 @@ def study(run):
     return dict(volume=HEAD, sigma=SIGMA, acceleration=8, readout_mm=READOUT, unseen=[
         {key: row[key] for key in ("volume", "voxel_size", "prior")}
         | dict(psnr_planes=[round(value, 3) for value in row["psnr_planes"]]) for row in unseen],
-        reconstruction=found, cross_applied=list(cross_applied(run.load("tuning_solver")["trials"])),
-        diversity=diversity)
+        reconstruction=found, diversity=diversity)

@@ -88,28 +88,30 @@ def _simulated(volume, voxel_size, acceleration, block, seed, coils, noise, maps
         head = Volume(head.data[tuple(slice(None, None, n) for n in steps)],
                       tuple(n * own for n, own in zip(steps, head.voxel_size)))
         voxel_size, noise = head.voxel_size, 0.0
-    noise = noise / math.prod(head.voxel_size) ** 0.5
-    acquisition, truth = simulate_acquisition(head, acceleration, coils, noise, seed, voxel_size)
+    acquisition, truth = acquired(head, voxel_size, acceleration, None, seed, coils, noise)
     if maps == "espirit":
         found, _ = estimate_maps(acquisition.kspace, acquisition.mask)
-        acquisition = Acquisition(acquisition.kspace, found, acquisition.mask, acquisition.voxel_size, noise)
+        acquisition = Acquisition(acquisition.kspace, found, acquisition.mask, acquisition.voxel_size,
+                                  acquisition.noise)
     return readout(acquisition, truth, block)
 
 
-def acquired(volume, acceleration, block, seed=0, coils=8, noise=0.01, mask="poisson"):
-    """As :func:`simulated`, of a volume at its own voxel size, and with another ``mask``: ``random`` or ``regular``.
+def acquired(volume, voxel_size, acceleration, block, seed=0, coils=8, noise=0.01, mask="poisson"):
+    """As :func:`simulated`, of a :class:`~mrilab.volumes.Volume`, and with another ``mask``: ``random`` or ``regular``.
 
     Examples
     --------
     >>> from mrilab.simulate import head_phantom
-    >>> acquired(head_phantom((8, 8, 8)), 3, (-1, 1), mask="regular")[0].acceleration
+    >>> acquired(head_phantom((8, 8, 8)), (8, 8, 8), 3, (-1, 1), mask="regular")[0].acceleration
     3.0
     """
-    acquisition, truth = simulate_acquisition(volume, 1 if mask in MASKS else acceleration, coils, noise, seed)
+    noise = noise / math.prod(volume.voxel_size) ** 0.5
+    acquisition, truth = simulate_acquisition(volume, 1 if mask in MASKS else acceleration, coils, noise, seed,
+                                              voxel_size)
     if mask in MASKS:
         lines = MASKS[mask](truth.shape, acceleration, seed=seed)
         acquisition = Acquisition(acquisition.kspace * lines[..., None], acquisition.maps, lines,
-                                  acquisition.voxel_size, noise)
+                                  acquisition.voxel_size, acquisition.noise)
     return readout(acquisition, truth, block)
 
 
@@ -139,7 +141,7 @@ def solve(acquisition, method, prior=None, settings=None, seed=0, representation
     Examples
     --------
     >>> from mrilab.simulate import head_phantom
-    >>> result, seconds = solve(acquired(head_phantom((12, 12, 12)), 2, (-2, 2))[0], "cg_sense", settings={})
+    >>> result, seconds = solve(acquired(head_phantom((12, 12, 12)), (12, 12, 12), 2, (-2, 2))[0], "cg_sense", settings={})
     >>> result.image.shape
     torch.Size([14, 18, 4])
     """
