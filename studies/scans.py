@@ -141,7 +141,8 @@ def solve(acquisition, method, prior=None, settings=None, seed=0, representation
     Examples
     --------
     >>> from mrilab.simulate import head_phantom
-    >>> result, seconds = solve(acquired(head_phantom((12, 12, 12)), (12, 12, 12), 2, (-2, 2))[0], "cg_sense", settings={})
+    >>> acquisition, _ = acquired(head_phantom((12, 12, 12)), (12, 12, 12), 2, (-2, 2))
+    >>> result, seconds = solve(acquisition, "cg_sense", settings={})
     >>> result.image.shape
     torch.Size([14, 18, 4])
     """
