@@ -210,9 +210,9 @@ def noise_schedule(schedule: str, sigma: Sequence[float], iterations: int,
 
 
 def half_quadratic_splitting(problem: Problem, image: Representation, planes: Sequence[str], generator: torch.Generator,
-                             *, iterations: int = 16, fraction: float | None = None, slices: int | None = None,
+                             *, iterations: int = 32, fraction: float | None = None, slices: int | None = None,
                              slab: int = 1, schedule: str = "falling", sigma: Sequence[float] = (0.1, 0.005),
-                             weight: float = 0.35, cg_iterations: int = 5, momentum: float = 0.0) -> Steps:
+                             weight: float = 0.7, cg_iterations: int = 10, momentum: float = 0.5) -> Steps:
     """The setting ``"fast"``: denoise random slices, then pull the image back to the data, at falling noise levels.
 
     Half-quadratic splitting with a denoiser, DPIR (Zhang et al., arXiv 2008.13751), to which DiffPIR (Zhu et al., arXiv
