@@ -15,6 +15,8 @@ FIRST = ("priors/diverse.safetensors", "priors/diverse.json", "scans/phantom_sie
 
 class WithData(build_py):
     def run(self):
+        if not self.editable_mode:
+            shutil.rmtree(self.build_lib, ignore_errors=True)       # nothing of an earlier build
         super().run()
         if not self.editable_mode:
             for name in FIRST:

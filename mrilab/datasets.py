@@ -225,9 +225,8 @@ def _obtain(file: str, expected: str, size: int = 0) -> Path:
     try:
         return download([address], path, expected, size)
     except OSError as error:
-        raise OSError(f"{path.name}: not in this installation, and it could not be downloaded ({error}). Get it by "
-                      f"hand from {address} and put it at {path}, or set MRILAB_DATA_URL to the address of the data/ "
-                      "folder of the same version") from None
+        raise OSError(f"{path.name}: not here, and no download ({error}). Get it by hand from there and put it at "
+                      f"{path}, or set MRILAB_DATA_URL to the address of a data/ folder of the same version") from None
 
 
 def _fetch_reference(entry: Dataset) -> Path:
