@@ -1,8 +1,10 @@
 """What a release consists of besides code and chapters: wheel, source archive, citation, changelog, workflows, sums."""
 
 import hashlib
+import inspect
 import json
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -140,8 +142,8 @@ def test_address_is_rewritten_everywhere(monkeypatch):
 
     old = owner_and_name(REPOSITORY)
     for name in ("README.md", "CITATION.cff", ".zenodo.json", "pyproject.toml", "mrilab/datasets.py", "_config.yml"):
-        text = rewrite((ROOT / name).read_text(), old, ("someone", "elsewhere"), "v9.9.9")
-        assert "someone/elsewhere" in text and "/".join(old) not in text and f"{old[0]}.github.io" not in text
+        text = rewrite((ROOT / name).read_text(), old, ("nobody-0", "elsewhere"), "v9.9.9")
+        assert "nobody-0/elsewhere" in text and "/".join(old) not in text and f"{old[0]}.github.io" not in text
         assert f"v{mrilab.__version__}/" not in text and f"mrilab-{mrilab.__version__}-" not in text
 
 
@@ -297,6 +299,19 @@ def test_model_card_shows_only_what_these_weights_did(cards, monkeypatch):
     monkeypatch.setattr(cards.results, "load", refused)
     text = cards.page("diverse")
     assert "model-index" not in text and "CG-SENSE" not in text and "**Validation**" in text
+
+
+@pytest.mark.parametrize("package", CONFIG["sphinx"]["config"]["intersphinx_mapping"])
+def test_what_the_reference_links_to_exists(package):
+    """The inventories are written by hand; a build asks no network."""
+    address, file = CONFIG["sphinx"]["config"]["intersphinx_mapping"][package]
+    first, *lines = (ROOT / "book" / file).read_text().splitlines()
+    assert address.startswith("https://") and first == "# Sphinx inventory version 1"
+    entries = [line.split() for line in lines if not line.startswith("#")]
+    assert entries
+    for name, kind, page in entries:
+        assert name.startswith(package) and page.endswith(".html")
+        assert inspect.ismodule(pkgutil.resolve_name(name)) == (kind == "mod")
 
 
 def test_dev_container_sets_up_what_make_does():
