@@ -271,7 +271,7 @@ def noise_schedule(schedule: str, sigma: Sequence[float], iterations: int,
 def half_quadratic_splitting(problem: Problem, image: Representation, planes: Sequence[str], generator: torch.Generator,
                              *, iterations: int = 16, fraction: float | None = None, slices: int | None = None,
                              slab: int = 1, schedule: str = "falling", sigma: Sequence[float] = (0.1, 0.005),
-                             weight: float = 0.35, cg_iterations: int = 5) -> Steps:
+                             weight: float = 0.35, cg_iterations: int = 5, momentum: float = 0.0) -> Steps:
     """The setting ``"fast"``: denoise random slices, then pull the image back to the data, at falling noise levels.
 
     Half-quadratic splitting with a denoiser, DPIR (Zhang et al., arXiv 2008.13751), to which DiffPIR (Zhu et al., arXiv
@@ -304,6 +304,9 @@ def half_quadratic_splitting(problem: Problem, image: Representation, planes: Se
     cg_iterations : int
         Conjugate-gradient steps for each data step; ``"gaussian"`` and ``"neural_field"`` take a few steps of Adam
         for each of them.
+    momentum : float
+        What is denoised lies this share of the last step ahead of the image, as in accelerated descent (Kamilov et al.,
+        IEEE Signal Processing Letters 2017, for denoisers as priors).
 
     Yields
     ------
@@ -320,10 +323,13 @@ def half_quadratic_splitting(problem: Problem, image: Representation, planes: Se
     >>> [x.shape for x, misfit in steps]
     [torch.Size([21, 27, 21]), torch.Size([21, 27, 21])]
     """
+    last = image.prior_image().detach().clone()
     for level in noise_schedule(schedule, sigma, iterations, generator):
-        now = level()
-        denoised, used = denoised_average(image.prior_image().detach(), problem.prior, now, image.prior_voxel_size,
-                                          planes, fraction, generator, slices, slab)
+        now, shown = level(), image.prior_image().detach().clone()          # which the fit changes in place
+        ahead = torch.lerp(last, shown, 1 + momentum) if momentum else shown
+        denoised, used = denoised_average(ahead, problem.prior, now, image.prior_voxel_size, planes, fraction,
+                                          generator, slices, slab)
+        last = shown
         problem.evaluations += used
         image.fit(problem, denoised, weight * (problem.noise / now) ** 2, cg_iterations)
         x = image.image().detach()

@@ -7,7 +7,9 @@
 # Python there has torch, numpy, scipy, h5py, numba, scikit-image, safetensors, pytest; what else is needed comes as wheels.
 # .whl (11 MB) and .heads (12 MB) are ignored by git and must be carried. Where the tree is too large for that, the weights
 # that no CUDA test reads may stay behind: data/priors/{diverse,fixed_1mm,fixed_2mm,operator_1mm}.safetensors.
-# A training that was cut short goes on by the same command, on the same machine.
+# A training that was cut short goes on by the same command, on the same machine; or on another, from the states of
+# checkpoints.tgz.*, with the same heads and patches: train_priors ... --heads .heads --out FOLDER. PRIORS names priors
+# (--all), TRAIN has more arguments.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
