@@ -113,7 +113,8 @@ coverage: $(READY)
 
 manifest:
 	mkdir -p _build
-	git ls-files -z | xargs -0 sha256sum > _build/SHA256SUMS
+	git ls-files -z > _build/tracked
+	xargs -0 sha256sum < _build/tracked > _build/SHA256SUMS
 
 results: $(READY)
 	TQDM_DISABLE= $(BIN)/python -m studies.train_priors --all --patches 700000

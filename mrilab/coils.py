@@ -124,7 +124,7 @@ def birdcage_maps(shape: tuple[int, ...], coils: int = 8) -> torch.Tensor:
 
     The array is fitted to the field of view, whatever the matrix: coils sit on an elliptic cylinder
     about the z axis, 1.5 times as wide as the field of view, 8 and more of them on two rings, so that
-    they encode z as well. ``sigpy.mri.birdcage_maps`` gives the maps on a coarse grid, cubic splines
+    they encode z as well. :func:`sigpy.mri.birdcage_maps` gives the maps on a coarse grid, cubic splines
     carry these smooth functions to the voxels, whose centre is at index ``n // 2`` as everywhere. The
     same field of view at 1 mm and at 2 mm gets the same maps, sampled differently.
 
@@ -162,7 +162,7 @@ def espirit_maps(kspace: torch.Tensor, calibration: int = 24, kernel: int = 6, e
                  ) -> torch.Tensor:
     """Sensitivities calibrated from the centre of k-space (ESPIRiT; Uecker et al., MRM 71:990, 2014).
 
-    ``sigpy.mri.app.EspiritCalib``, in 2D for a single slice or a single position along x, otherwise in 3D. Its
+    :class:`sigpy.mri.app.EspiritCalib`, in 2D for a single slice or a single position along x, otherwise in 3D. Its
     covariance matrices take ``coils**2`` images of memory.
 
     Parameters
