@@ -131,7 +131,7 @@ function unfoldByHand({ root, meta, data, announce }) {
       panel.draw({ values: magnitudes(measured[n]), height: half, width, spacing, low: 0, high }, { cross: [state.x, state.y] });
       panel.caption(`coil ${"AB"[n]}, folded`, `y = ${complex(y[n])}`);
     });
-    unfolded.draw({ values: magnitudes(result), height, width, spacing, low: 0, high }, { over: marks(here, "A", "B") });
+    unfolded.draw({ values: magnitudes(result), height, width, spacing, low: 0, high }, { over: marks(here, ...(state.degrees ? ["A", "B"] : ["A = B"])) });
     unfolded.caption("unfolded", solver.g < Infinity ? "v₁ below, v₂ above" : "black: no answer");
     gMap.draw({ values: result.g, height, width, spacing, low: 0.98, high: 4, colours: ramp }, { over: marks(here) });
     const gs = result.g.filter(Boolean);
@@ -148,7 +148,7 @@ function unfoldByHand({ root, meta, data, announce }) {
     if (count === 1) return "One of the two voxels is air, which counts as known: nothing is to be told apart, g = 1.";
     if (!v) return "Both coils say the same: any two voxels on the line fit, and no single answer follows. g is infinite.";
     return `Solution: ${v.map((z, k) => `|v${"₁₂"[k]}| = ${Math.hypot(...z).toFixed(2)} (true ${Math.hypot(...truth[k]).toFixed(2)})`).join(", ")}. `
-      + `g = ${amount(g)}: so many times the noise of a voxel that is alone.`;
+      + `g = ${amount(g)}: the noise is ${amount(g)} times that of a voxel alone.`;
   }
 
   // the parts of v₁ and v₂ in phase with the truth: what each coil allows is a line, what other noise gives is a cloud
