@@ -381,7 +381,7 @@ def test_chapters_hold_the_present_scripts(monkeypatch):
 
     found = [(path.stem, state, widget) for path in BOOK.glob("*.ipynb")
              for state, widget in scripts(json.loads(path.read_text()))]
-    assert {widget.__name__ for name, _, widget in found if name.startswith("interactive")} == set(widgets.__all__)
+    assert {widget.__name__ for _, _, widget in found} == set(widgets.__all__)
     stale = {name for name, state, widget in found if (state["_esm"], state["_css"]) != (widget._esm, widget._css)}
     assert stale == set(), "run `python tools/refresh_widgets.py`"
 

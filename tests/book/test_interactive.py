@@ -37,8 +37,10 @@ def widgets_of(page):
 
 
 PAGES = {path.stem: widgets_of(path.stem) for path in sorted(BOOK.glob("*.ipynb"))}
+MAIN = {page for page in PAGES if page.startswith("interactive")}          # by mouse too, as what only others have
+COMMON = {name for page in MAIN for name in PAGES[page]}
 RUNS = [(page, *how) for page in PAGES if PAGES[page]
-        for how in ([DESKTOP, PHONE] if page.startswith("interactive") else [PHONE])]
+        for how in ([DESKTOP, PHONE] if page in MAIN or set(PAGES[page]) - COMMON else [PHONE])]
 
 
 def on(*names):
