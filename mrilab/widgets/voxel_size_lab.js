@@ -44,7 +44,7 @@ function seeAsNetwork({ root, meta, data, announce }) {
   root.append(facts);
 
   const draw = perFrame(root, () => {
-    const { label } = entries[n], slice = slices[n], { spacing } = slice, seen = patchOf(slice, side);
+    const { label } = entries[n], slice = slices[n], seen = patchOf(slice, side), mm = slice.spacing.map(d => Math.round(side * d));
     whole.draw({ ...slice, low: 0, high }, {
       bar: 20,
       over: (context, screen, ratio) => {
@@ -56,12 +56,12 @@ function seeAsNetwork({ root, meta, data, announce }) {
     });
     whole.caption("the slice, in mm", `${slice.height} × ${slice.width} voxels of ${label}`);
     patch.draw({ values: seen.values, height: side, width: side, spacing: [1, 1], low: 0, high });
-    patch.caption("as the network sees it", `${side} × ${side} pixels = ${sizes(spacing.map(d => side * d))}`);
+    patch.caption("the network’s patch", `${side} pixels = ${Math.abs(mm[0] - mm[1]) < 3 ? mm[0] : mm.join(" × ")} mm`);
     chart.draw(null, [{ name: label, values: logs[n] }, { name: `${trained}, the training size`, values: logs[0], thin: true }]);
     const upper = power => power.slice(rings >> 1).reduce((a, b) => a + b, 0), rise = upper(spectra[n]) / upper(spectra[0]);
     facts.textContent = n ? `In the upper half of the spectrum a pixel has ${rise.toFixed(1)} times the power that it has at ${trained}.`
       : "This is the voxel size of training: both curves are one.";
-    announce(`voxel size ${label}, a patch of ${Math.round(side * spacing[0])} mm. ${facts.textContent}`);
+    announce(`voxel size ${label}, a patch of ${mm[0]} mm. ${facts.textContent}`);
   });
   root.addEventListener("mri-theme", draw);
   draw();
