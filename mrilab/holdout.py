@@ -7,7 +7,7 @@ not in it: that is the misfit, and :func:`estimated_psnr` has both.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -156,6 +156,26 @@ def prediction_error(image: torch.Tensor, acquisition: Acquisition, held: torch.
     return ((predicted - measured).norm() / measured.norm()).item()
 
 
+def rings_of(mask: torch.Tensor, wanted: torch.Tensor, rings: int = 8) -> Iterator[torch.Tensor]:
+    """Rings around k = 0 out to where something was measured, bool ``(z, y)``; each has a wanted position.
+
+    A ring without any goes with the next.
+
+    Examples
+    --------
+    >>> mask = torch.ones(16, 16, dtype=torch.bool)
+    >>> [int(there.sum()) for there in rings_of(mask, mask, rings=2)]
+    [45, 148, 63]
+    """
+    z, y = ((torch.arange(n) - n // 2) / max(1, n / 2) for n in mask.shape)
+    ring, seen = (torch.hypot(z[:, None], y) * rings).long(), -1
+    for number in range(int(ring[mask].max()) + 1):
+        there = (ring > seen) & (ring <= number)
+        if (wanted & there).any():
+            yield there
+            seen = number
+
+
 def estimated_psnr(image: torch.Tensor, acquisition: Acquisition, held: torch.Tensor, peak: float, voxels: int,
                    rings: int = 8) -> float:
     """PSNR that the samples left out let expect, in dB: they are the reference that was kept aside.
@@ -208,14 +228,9 @@ def estimated_psnr(image: torch.Tensor, acquisition: Acquisition, held: torch.Te
     coils, size = len(acquisition.maps), acquisition.kspace.shape[-1]
     noise = 2 * acquisition.noise**2 * coils * size
     used = mask & ~held
-    z, y = ((torch.arange(n) - n // 2) / max(1, n / 2) for n in mask.shape)
-    ring = (torch.hypot(z[:, None], y) * rings).long()
-    energy, seen = max(error[used].sum().item() - int(used.sum()) * noise, 0.0), -1
-    for number in range(int(ring[mask].max()) + 1):
-        there = (ring > seen) & (ring <= number)
-        if (held & there).any():            # a ring without any goes with the next
-            energy += int((there & ~used).sum()) * max(error[held & there].mean().item() - noise, 0.0)
-            seen = number
+    energy = max(error[used].sum().item() - int(used.sum()) * noise, 0.0)
+    for there in rings_of(mask, held, rings):
+        energy += int((there & ~used).sum()) * max(error[held & there].mean().item() - noise, 0.0)
     return 10 * math.log10(peak**2 * voxels / energy) if energy > 0 else math.inf
 
 
