@@ -36,7 +36,8 @@ from tqdm import tqdm
 from .checks import PLANES, check_falling, check_whole
 from .coils import noise_level
 from .diffusion import Prior, to_channels, to_complex
-from .holdout import estimated_psnr, rings_of, split_samples, used_part
+from .fourier import ifft3c
+from .holdout import FEWEST, estimated_psnr, rings_of, split_samples, used_part
 from .metrics import head_mask
 from .operators import SenseOperator
 from .priors import load_prior
@@ -183,13 +184,13 @@ def divergence(acquisition: Acquisition, priors: Priors, reference: Prior | str 
     check_falling(sigma)
     if isinstance(reference, str):
         reference = load_prior(reference, device)
-    x = problem.data_step(problem.start, REGULARIZATION, problem.start, 10)     # takes back what the start has lost
+    x = problem.start * (1 + REGULARIZATION)
     planes = tuple(p for p in planes if min(x.movedim(PLANES[p], 0)[0].shape) > 1) or tuple(planes)[:1]
     measured = acquisition.kspace.to(x.device) / problem.scale
     trapezoid = np.full(levels, math.log(sigma[0] / sigma[1]) / (levels - 1))
     trapezoid[[0, -1]] /= 2
     generator = torch.Generator().manual_seed(seed)
-    place = _places(acquisition.mask.cpu(), generator)
+    weight = _density(acquisition.mask.cpu())
     found = {name: np.zeros(PARTS) for name in compared}
     bar = tqdm(total=levels * len(planes) * len(compared), desc="divergence", disable=not progress)
     for level, width in zip(np.geomspace(sigma[0], sigma[1], levels).tolist(), trapezoid):
@@ -202,8 +203,8 @@ def divergence(acquisition: Acquisition, priors: Priors, reference: Prior | str 
                 target = problem.operator.forward(_denoised(x + added * noise, reference, level, problem, plane))
             for name, prior in compared.items():
                 denoised = _denoised(x + added * noise, prior, level, problem, plane)
-                error = (problem.operator.forward(denoised) - target).abs().double().square().sum((0, -1)).cpu()
-                found[name] += width / level**2 / len(planes) / x.numel() * (place @ error.flatten()).numpy()
+                parts = _parts(problem.operator.forward(denoised) - target, weight, seed)
+                found[name] += width / level**2 / len(planes) / x.numel() * parts
                 bar.update()
     bar.close()
     return Reading("divergence", "nats per voxel", {name: tuple(v.tolist()) for name, v in found.items()})
@@ -216,19 +217,27 @@ def _denoised(x: torch.Tensor, prior: Prior, level: float, problem: Problem, pla
     return denoise_slices(x, prior, level, problem.voxel_size, plane).movedim(0, PLANES[plane])
 
 
-def _places(mask: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """For each part the weights ``(parts, positions)`` of errors at measured positions: sums estimate those over all.
+def _parts(error: torch.Tensor, weight: torch.Tensor, seed: int) -> np.ndarray:
+    """The weighted energy of an error in k-space in each part, times their number, so that the mean is that of all.
 
-    In each ring around k = 0 the measured positions stand for all. The parts are random.
+    The parts are blocks of the readout, which are images of their own as it is fully sampled; where it is shorter than
+    their number, positions of (kz, ky) at random.
     """
+    energy = (ifft3c(error, axes=(-1,)).abs().double().square().sum(0).cpu() * weight[..., None])
+    if energy.shape[-1] >= PARTS:
+        parts = [block.sum() for block in energy.tensor_split(PARTS, -1)]
+    else:
+        order = torch.randperm(weight.numel(), generator=torch.Generator().manual_seed(seed))
+        parts = [some.sum() for some in energy.sum(-1).flatten()[order].tensor_split(PARTS)]
+    return PARTS * torch.stack(parts).numpy()
+
+
+def _density(mask: torch.Tensor) -> torch.Tensor:
+    """One over the share of its ring around k = 0 that was measured, at measured positions; float64 ``(z, y)``."""
     weight = torch.zeros(mask.shape, dtype=torch.float64)
     for there in rings_of(mask, mask):
         weight[there & mask] = int(there.sum()) / int((there & mask).sum())
-    places = mask.flatten().nonzero().flatten()
-    part = torch.randperm(len(places), generator=generator) % PARTS
-    rows = torch.zeros(PARTS, mask.numel(), dtype=torch.float64)
-    rows[part, places] = PARTS * weight.flatten()[places]
-    return rows
+    return weight
 
 
 def start_error(acquisition: Acquisition, prior: Prior, seed: int = 0) -> float:
@@ -303,23 +312,27 @@ def held_out(acquisition: Acquisition, priors: Priors, share: float = 0.1, split
     ('dB', 8, True)
     """
     check_whole(splits, "splits")
-    compared, count = named(priors, device), max(1, PARTS // splits)
-    parts = split_samples(acquisition, share / count, splits * count, seed)
+    compared = named(priors, device)
+    operator, energy = SenseOperator(acquisition.maps, acquisition.mask), _energy(acquisition.kspace)
     found: dict[str, tuple[float, ...]] = dict.fromkeys(compared, ())
     bar = tqdm(total=splits * len(compared), desc="held-out samples", disable=not progress)
-    for i in range(0, len(parts), count):
-        several = parts[i:i + count]
-        used = used_part(acquisition, torch.stack(several).any(0))
-        operator = SenseOperator(acquisition.maps, acquisition.mask)
+    for held in split_samples(acquisition, share, splits, seed):
+        used, places = used_part(acquisition, held), held.flatten().nonzero().flatten()
+        count = max(1, min(PARTS // splits, len(places) // FEWEST))
         for name, prior in compared.items():
             with quiet():
                 image = reconstruct(used, prior, seed=seed, progress=False, **settings or {}).image
-            error = (operator.forward(image.to(operator.maps.device)) - acquisition.kspace).abs().square().sum((0, -1))
-            energy = acquisition.kspace.abs().square().sum((0, -1))
-            found[name] += tuple(10 * math.log10((error[p].sum() / energy[p].sum()).item()) for p in several)
+            error = _energy(operator.forward(image.to(acquisition.kspace.device)) - acquisition.kspace)
+            found[name] += tuple(10 * math.log10(error[some].sum().item() / energy[some].sum().item())
+                                 for some in (places[i::count] for i in range(count)))
             bar.update()
     bar.close()
     return Reading("held-out", "dB", found)
+
+
+def _energy(kspace: torch.Tensor) -> torch.Tensor:
+    """Of each position of (kz, ky), over coils and readout."""
+    return kspace.abs().double().square().sum((0, -1)).flatten().cpu()
 
 
 METERS: dict[str, Callable[..., Reading]] = {"divergence": divergence, "held-out": held_out}
