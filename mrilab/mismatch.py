@@ -37,13 +37,14 @@ from .checks import PLANES, check_falling, check_whole
 from .coils import noise_level
 from .diffusion import Prior, to_channels, to_complex
 from .fourier import ifft3c
-from .holdout import FEWEST, estimated_psnr, rings_of, split_samples, used_part
+from .holdout import FEWEST, Chosen, choose_settings, estimated_psnr, rings_of, split_samples, used_part
 from .metrics import head_mask
 from .operators import SenseOperator
 from .priors import load_prior
 from .problem import REGULARIZATION, Problem, denoise_slices
-from .variational import reconstruct
-from .volumes import Acquisition
+from .trials import Ranges
+from .variational import SETTINGS, reconstruct
+from .volumes import Acquisition, Reconstruction
 
 HIGHEST = 1.0           # noise level at which the integral ends: a voxel of 1 hardly shows there
 PARTS = 8               # of the samples: what differs between them is the uncertainty
@@ -166,7 +167,7 @@ def divergence(acquisition: Acquisition, priors: Priors, reference: Prior | str 
     Examples
     --------
     >>> from mrilab.simulate import head_phantom, simulate_acquisition
-    >>> acquisition, _ = simulate_acquisition(head_phantom((6, 6, 6)), acceleration=3)
+    >>> acquisition = simulate_acquisition(head_phantom((8, 8, 8)), acceleration=2)[0].readout_block(8, 12)
     >>> found = divergence(acquisition, ["diverse", "fixed_1mm"], levels=2, planes=["axial"], progress=False)
     >>> found.unit, len(found.values["diverse"])
     ('nats per voxel', 8)
@@ -306,8 +307,8 @@ def held_out(acquisition: Acquisition, priors: Priors, share: float = 0.1, split
     Examples
     --------
     >>> from mrilab.simulate import head_phantom, simulate_acquisition
-    >>> acquisition, _ = simulate_acquisition(head_phantom((4, 4, 4)), acceleration=4)
-    >>> found = held_out(acquisition.readout_block(20, 24), ["diverse"], settings={"iterations": 2}, progress=False)
+    >>> acquisition = simulate_acquisition(head_phantom((6, 6, 6)), acceleration=3)[0].readout_block(12, 14)
+    >>> found = held_out(acquisition, ["diverse"], settings={"iterations": 2}, progress=False)
     >>> found.unit, len(found.values["diverse"]), found.mean("diverse") < 0
     ('dB', 8, True)
     """
@@ -365,8 +366,8 @@ def mismatch(acquisition: Acquisition, priors: Priors, meters: Sequence[str] = t
     Examples
     --------
     >>> from mrilab.simulate import head_phantom, simulate_acquisition
-    >>> acquisition, _ = simulate_acquisition(head_phantom((4, 4, 4)), acceleration=4)
-    >>> found = mismatch(acquisition.readout_block(20, 23), ["diverse", "fixed_1mm"], ["divergence"], progress=False)
+    >>> acquisition = simulate_acquisition(head_phantom((8, 8, 8)), acceleration=2)[0].readout_block(8, 12)
+    >>> found = mismatch(acquisition, ["diverse", "fixed_1mm"], ["divergence"], progress=False)
     >>> found["divergence"].best in ("diverse", "fixed_1mm")
     True
     """
@@ -376,3 +377,57 @@ def mismatch(acquisition: Acquisition, priors: Priors, meters: Sequence[str] = t
     compared = named(priors, device)
     return {meter: METERS[meter](acquisition, compared, seed=seed, device=device, progress=progress)
             for meter in meters}
+
+
+def solver_settings(acquisition: Acquisition, prior: Prior | str, ranges: Ranges | None = None, trials: int = 14,
+                    by: str = "held-out", seed: int = 0, device: str | torch.device = "cpu", progress: bool = True,
+                    **fixed: Any) -> Chosen:
+    """Weight and last noise level of the variational solver for this scan, from its own samples.
+
+    Parameters
+    ----------
+    acquisition : Acquisition
+    prior : Prior or str
+    ranges : dict, optional
+        Of one or two of the solver's settings; ``"last"`` stands for the last noise level of ``sigma``. By default the
+        weight and it.
+    trials, by, seed, progress
+        As for :func:`mrilab.holdout.choose_settings`.
+    device : str
+    **fixed
+        Settings of :func:`mrilab.variational.reconstruct` that all trials have.
+
+    Returns
+    -------
+    Chosen
+        Its settings are the solver's own, ``sigma`` and not ``last``, ready for ``reconstruct(..., **settings)``.
+
+    Raises
+    ------
+    ValueError
+        As :func:`mrilab.holdout.choose_settings`.
+
+    Examples
+    --------
+    >>> from mrilab.simulate import head_phantom, simulate_acquisition
+    >>> acquisition = simulate_acquisition(head_phantom((8, 8, 8)), acceleration=2)[0].readout_block(8, 12)
+    >>> chosen = solver_settings(acquisition, "diverse", {"weight": (0.1, 1)}, trials=8, iterations=1, progress=False)
+    >>> list(chosen.settings), len(chosen.trials)
+    (['weight', 'iterations'], 8)
+    """
+    prior = load_prior(prior, device) if isinstance(prior, str) else prior
+    ranges = {"weight": (0.1, 3.0), "last": (0.0025, 0.04)} if ranges is None else ranges
+
+    def own(settings: Mapping[str, Any]) -> dict[str, Any]:
+        found = {**settings, **fixed}
+        if "last" in found:
+            first = (fixed.get("sigma") or SETTINGS[fixed.get("setting", "fast")]["sigma"])[0]
+            found["sigma"] = (first, found.pop("last"))
+        return found
+
+    def method(used: Acquisition, **settings: Any) -> Reconstruction:
+        with quiet():
+            return reconstruct(used, prior, seed=seed, progress=False, **own(settings))
+
+    chosen = choose_settings(acquisition, method, ranges, trials, by, seed=seed, progress=progress)
+    return Chosen(own(chosen.settings), chosen.trials, chosen.edges)

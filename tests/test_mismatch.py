@@ -5,16 +5,19 @@ import math
 import pytest
 import torch
 
+from mrilab.__main__ import main
 from mrilab.coils import birdcage_maps
-from mrilab.diffusion import to_complex
+from mrilab.diffusion import Prior, to_complex
 from mrilab.masks import poisson_disc_mask
-from mrilab.mismatch import Reading, divergence, held_out, mismatch, named, start_error
+from mrilab.metrics import head_mask, psnr
+from mrilab.mismatch import Reading, divergence, held_out, mismatch, named, quiet, solver_settings, start_error
 from mrilab.mixture import GaussianMixture
 from mrilab.operators import SenseOperator
 from mrilab.priors import load_prior
 from mrilab.problem import Problem
 from mrilab.simulate import head_phantom, simulate_acquisition
-from mrilab.volumes import Acquisition
+from mrilab.variational import reconstruct
+from mrilab.volumes import Acquisition, Volume, save_acquisition, save_volume
 
 SIZE, SIGMA = 8, (1.0, 0.1)
 
@@ -126,3 +129,122 @@ def test_undersampled_with_several_coils():
     problem = Problem(acquisition, p)
     truth = to_complex(GaussianMixture(p.means * unit, p.std * unit).draw(48)).movedim(0, -1) / unit
     assert error == pytest.approx((problem.start - truth).abs().square().mean().item() ** 0.5 / 2**0.5, rel=0.5)
+
+
+# --- scans of a phantom, shipped priors
+
+@pytest.fixture(scope="module")
+def phantom():
+    acquisition, truth = simulate_acquisition(head_phantom((6, 6, 6)), acceleration=3)
+    return acquisition.readout_block(12, 16), truth[..., 12:16]
+
+
+def test_a_prior_of_noise_is_behind_on_both_meters(phantom):
+    """One that was trained on heads beats one that believes in nothing but noise about zero."""
+    acquisition, _ = phantom
+    nothing = Blind()
+    found = mismatch(acquisition, {"diverse": load_prior("diverse"), "nothing": nothing}, progress=False)
+    for meter in ("divergence", "held-out"):
+        value, half = found[meter].behind("nothing")
+        assert found[meter].equal == ["diverse"] and value > half > 0, meter
+    assert found["held-out"].difference("nothing", "diverse")[0] > 1        # dB
+
+
+class Blind(Prior):
+    """The denoiser of white noise, of any size."""
+
+    def __init__(self):
+        super().__init__(None, (0.5, 10.0))
+        self.weight = torch.nn.Parameter(torch.ones(1), requires_grad=False)
+
+    def forward(self, x, sigma, voxel_size=None):
+        s = sigma.reshape(-1, 1, 1, 1)
+        return x * self.weight * 0.3**2 / (0.3**2 + s**2)
+
+
+def test_scans_with_too_few_samples_say_how_many_it_takes():
+    acquisition, _ = simulate_acquisition(head_phantom((16, 16, 16)), acceleration=4)
+    for meter in (divergence, held_out):
+        with pytest.raises(ValueError, match=r"^acquisition: found \d+ positions measured outside .* at least 35 to"):
+            meter(acquisition, ["diverse"], progress=False)
+
+
+def test_a_slice_and_few_parts():
+    """A readout of one position has its parts in k-space, and a slice counts in its own plane."""
+    acquisition, _ = simulate_acquisition(head_phantom((4, 4, 4)), acceleration=3)
+    single = acquisition.readout_block(20, 21)
+    found = divergence(single, ["diverse", "fixed_3mm"], levels=2, progress=False)
+    assert all(len(values) == 8 and min(values) > 0 for values in found.values.values())
+    again = divergence(single, ["diverse"], levels=2, planes=["sagittal"], progress=False)
+    assert again.values["diverse"] == pytest.approx(found.values["diverse"])
+
+
+def test_what_the_meters_refuse(phantom):
+    acquisition, _ = phantom
+    with pytest.raises(ValueError, match="^priors: found none"):
+        mismatch(acquisition, [])
+    with pytest.raises(ValueError, match="^priors: found diverse, diverse, expected one or more, each once"):
+        named(["diverse", "diverse"])
+    with pytest.raises(ValueError, match="^meters: found 'magic', expected some of divergence, held-out"):
+        mismatch(acquisition, ["diverse"], ["magic"])
+    with pytest.raises(ValueError, match="^sigma: found"):
+        divergence(acquisition, ["diverse"], sigma=(0.1, 0.2))
+    with pytest.raises(ValueError, match="^levels: found 1, expected 2 or more"):
+        divergence(acquisition, ["diverse"], levels=1)
+
+
+def test_one_part_tells_nothing_apart():
+    found = Reading("held-out", "dB", {"a": (-9.0,), "b": (-8.0,)})
+    assert found.best == "a" and found.equal == ["a", "b"] and math.isnan(found.behind("b")[1])
+
+
+# --- settings without a truth
+
+@pytest.mark.parametrize("by", ["held-out", "discrepancy"])
+def test_the_solver_s_weight_without_a_truth_costs_little(phantom, by):
+    acquisition, truth = phantom
+    prior = load_prior("diverse")
+    fixed = dict(iterations=4, planes="sagittal")
+    chosen = solver_settings(acquisition, prior, {"weight": (0.02, 5.0)}, trials=8, by=by, progress=False, **fixed)
+
+    def quality(weight):
+        with quiet():
+            image = reconstruct(acquisition, prior, weight=weight, progress=False, **fixed).image
+        return psnr(image, truth, head_mask(truth))
+
+    found = {trial["settings"]["weight"]: quality(trial["settings"]["weight"]) for trial in chosen.trials}
+    assert max(found.values()) - found[chosen.settings["weight"]] < 1.0 < max(found.values()) - min(found.values())
+
+
+def test_the_last_noise_level_is_handed_over_as_sigma(phantom):
+    acquisition, _ = phantom
+    chosen = solver_settings(acquisition, "diverse", {"weight": (0.3, 0.4), "last": (0.01, 0.05)}, trials=8,
+                             progress=False, iterations=1, planes="sagittal")
+    assert chosen.settings.keys() == {"weight", "sigma", "iterations", "planes"} and chosen.settings["sigma"][0] == 0.1
+    assert 0.001 < chosen.settings["sigma"][1] <= 0.1 and "last" in chosen.trials[0]["settings"]
+
+
+# --- the command
+
+def test_check_says_which_prior_fits(phantom, tmp_path, capsys):
+    save_acquisition(tmp_path / "scan.h5", phantom[0])
+    assert main(["check", str(tmp_path / "scan.h5"), "--priors", "diverse", "fixed_3mm", "--quiet"]) in (0, 1)
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert not said.err and any("6 x 6 x 6 mm, R = 3" in line for line in lines)
+    assert sum(line.startswith(("diverse ", "fixed_3mm ")) for line in lines) == 2
+    assert lines[-1].startswith("fits best: ") and "(divergence); " in lines[-1] and lines[-1].endswith("(held-out)")
+
+
+def test_check_refuses_priors_and_scans_that_cannot_be_judged(tmp_path, capsys):
+    acquisition, truth = simulate_acquisition(head_phantom((16, 16, 16)), acceleration=4)
+    scan, image = str(tmp_path / "small.h5"), str(tmp_path / "image.h5")
+    save_acquisition(scan, acquisition)
+    save_volume(image, Volume(truth, acquisition.voxel_size))
+    for arguments, message in (([scan, "--priors", "absent.safetensors"], "absent.safetensors"),
+                               ([scan, "--priors", "diverse", "--quiet"], "expected at least 35 to leave out a share"),
+                               ([image, "--priors", "diverse"], "an image, expected a scan"),
+                               ([scan, "--priors", "diverse", "--device", "abacus"], "--device")):
+        assert main(["check", *arguments]) == 1
+        said = capsys.readouterr().err
+        assert message in said and "Traceback" not in said and len(said.splitlines()) == 1, said
