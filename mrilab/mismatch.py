@@ -130,7 +130,7 @@ def quiet() -> Iterator[None]:
 
 
 def divergence(acquisition: Acquisition, priors: Priors, reference: Prior | str | None = None,
-               sigma: Sequence[float] | None = None, levels: int = 5, planes: Sequence[str] = tuple(PLANES),
+               sigma: Sequence[float] | None = None, levels: int = 6, planes: Sequence[str] = ("sagittal",),
                seed: int = 0, device: str | torch.device = "cpu", progress: bool = True) -> Reading:
     """How far each prior is from what the scan shows, in nats per voxel of a slice.
 
@@ -148,7 +148,8 @@ def divergence(acquisition: Acquisition, priors: Priors, reference: Prior | str 
     levels : int
         Noise levels between them, evenly in their logarithm; trapezoids for the integral.
     planes : sequence of str
-        The mean over these.
+        The mean over these. Slices across the readout, by default, are measurements of their own: no border where the
+        readout ends, and what differs between blocks of them is the uncertainty. Where they are lines, all others.
     seed : int
         Of the noise, and of the parts of the samples.
     device : str
@@ -168,7 +169,7 @@ def divergence(acquisition: Acquisition, priors: Priors, reference: Prior | str 
     --------
     >>> from mrilab.simulate import head_phantom, simulate_acquisition
     >>> acquisition = simulate_acquisition(head_phantom((8, 8, 8)), acceleration=2)[0].readout_block(8, 12)
-    >>> found = divergence(acquisition, ["diverse", "fixed_1mm"], levels=2, planes=["axial"], progress=False)
+    >>> found = divergence(acquisition, ["diverse", "fixed_1mm"], levels=2, progress=False)
     >>> found.unit, len(found.values["diverse"])
     ('nats per voxel', 8)
     """
@@ -186,7 +187,8 @@ def divergence(acquisition: Acquisition, priors: Priors, reference: Prior | str 
     if isinstance(reference, str):
         reference = load_prior(reference, device)
     x = problem.start * (1 + REGULARIZATION)
-    planes = tuple(p for p in planes if min(x.movedim(PLANES[p], 0)[0].shape) > 1) or tuple(planes)[:1]
+    whole = [p for p in PLANES if min(x.movedim(PLANES[p], 0)[0].shape) > 1]
+    planes = [p for p in planes if p in whole] or whole or list(planes)
     measured = acquisition.kspace.to(x.device) / problem.scale
     trapezoid = np.full(levels, math.log(sigma[0] / sigma[1]) / (levels - 1))
     trapezoid[[0, -1]] /= 2

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mrilab.__main__ import main
+from mrilab.checks import PLANES
 from mrilab.coils import birdcage_maps
 from mrilab.diffusion import Prior, to_complex
 from mrilab.masks import poisson_disc_mask
@@ -175,8 +176,15 @@ def test_a_slice_and_few_parts():
     single = acquisition.readout_block(20, 21)
     found = divergence(single, ["diverse", "fixed_3mm"], levels=2, progress=False)
     assert all(len(values) == 8 and min(values) > 0 for values in found.values.values())
-    again = divergence(single, ["diverse"], levels=2, planes=["sagittal"], progress=False)
+    again = divergence(single, ["diverse"], levels=2, planes=tuple(PLANES), progress=False)
     assert again.values["diverse"] == pytest.approx(found.values["diverse"])
+    _, truth = simulate_acquisition(head_phantom((4, 4, 4)), acceleration=1)
+    maps = torch.ones(1, 1, *truth.shape[1:], dtype=torch.complex64)
+    mask = torch.rand(1, truth.shape[1], generator=torch.Generator().manual_seed(0)) < 0.6
+    mask[0, truth.shape[1] // 2 - 4:truth.shape[1] // 2 + 4] = True
+    lines = Acquisition(SenseOperator(maps, mask).forward(truth[20:21]), maps, mask, (4, 4, 4), 0.001)
+    axial = divergence(lines, ["diverse"], levels=2, progress=False, sigma=(1, 0.3))
+    assert all(0 < value < 1 for value in axial.values["diverse"])
 
 
 def test_what_the_meters_refuse(phantom):
