@@ -201,6 +201,9 @@ def _reconstruct(command: Command) -> None:
                          help="of variational: voxel, nearest, trilinear, fourier, gaussian or neural_field (voxel)")
     setting.add_argument("--set", nargs="+", metavar="NAME=VALUE",
                          help="any other that the method's function has: --set cg_iterations=10")
+    setting.add_argument("--tune", nargs="?", const="held-out", choices=("held-out", "discrepancy"),
+                         help="of variational: weight and last noise level chosen for each scan, by samples left out "
+                              "(28 reconstructions more) or by the misfit that noise leaves (14)")
     setting.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     many = p.add_argument_group("several scans")
     many.add_argument("--format", choices=(".h5", ".nii", ".nii.gz"), default=".h5", help="in a folder (%(default)s)")

@@ -1,5 +1,6 @@
 """The meters of mismatch: against divergences that are known exactly, and on scans of a phantom."""
 
+import json
 import math
 
 import pytest
@@ -18,7 +19,7 @@ from mrilab.priors import load_prior
 from mrilab.problem import Problem
 from mrilab.simulate import head_phantom, simulate_acquisition
 from mrilab.variational import reconstruct
-from mrilab.volumes import Acquisition, Volume, save_acquisition, save_volume
+from mrilab.volumes import Acquisition, Volume, load_volume, save_acquisition, save_volume
 
 SIZE, SIGMA = 8, (1.0, 0.1)
 
@@ -256,3 +257,21 @@ def test_check_refuses_priors_and_scans_that_cannot_be_judged(tmp_path, capsys):
         assert main(["check", *arguments]) == 1
         said = capsys.readouterr().err
         assert message in said and "Traceback" not in said and len(said.splitlines()) == 1, said
+
+
+def test_reconstruct_tunes_for_the_scan(phantom, tmp_path, capsys):
+    scan, out = str(tmp_path / "scan.h5"), tmp_path / "image.h5"
+    save_acquisition(scan, phantom[0])
+    how = ["--iterations", "1", "--planes", "sagittal", "--quiet"]
+    assert main(["reconstruct", scan, "--out", str(out), "--tune", "discrepancy", *how]) == 0
+    record = json.loads((tmp_path / "image.h5.mrilab.json").read_text())["tuned"]
+    assert record["by"] == "discrepancy" and record["settings"].keys() == {"weight", "sigma"}
+    assert len(record["trials"]) == 14 and out.is_file()
+    plain = main(["reconstruct", scan, "--out", str(tmp_path / "again.h5"), *how, "--weight",
+                  str(record["settings"]["weight"]), "--set", f"sigma={record['settings']['sigma']}"])
+    assert plain == 0 and torch.equal(load_volume(out).data, load_volume(tmp_path / "again.h5").data)
+    capsys.readouterr()
+    for wrong, message in ((["--tune", "--weight", "1"], "--tune: found weight = 1.0"),
+                           (["--tune", "--method", "cg_sense"], "--tune: found the method cg_sense")):
+        assert main(["reconstruct", scan, "--out", str(tmp_path / "no.h5"), *wrong]) == 1
+        assert message in capsys.readouterr().err and not (tmp_path / "no.h5").exists()

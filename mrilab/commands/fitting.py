@@ -1,4 +1,4 @@
-"""Fitting: which of several priors fits a scan, as its own samples tell."""
+"""Fitting: which of several priors fits a scan, and which settings, as its own samples tell."""
 
 from argparse import Namespace
 from typing import Any
@@ -79,3 +79,25 @@ def table(found: dict[str, Any], trained: dict[str, tuple[float, ...]]) -> list[
 def _behind(reading: Any, name: str, digits: int) -> str:
     value, half = reading.behind(name)
     return f"{value:.{digits}f}" if name == reading.best else f"{value:.{digits}f} +- {half:.{digits}f}"
+
+
+def check_tune(options: Namespace, given: dict[str, Any]) -> None:
+    """ValueError if the settings that ``--tune`` chooses are given, or the method has others."""
+    if options.tune and options.method != "variational":
+        raise ValueError(f"--tune: found the method {options.method}, expected variational")
+    for name in ("weight", "sigma", "discrepancy"):
+        if options.tune and name in given:
+            raise ValueError(f"--tune: found {name} = {given[name]}, expected none: weight and last noise level are "
+                             "chosen")
+
+
+def tuned(acquisition: Any, prior: Any, options: Namespace, given: dict[str, Any], progress: bool
+          ) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings given and those chosen for this scan, and how they were, for the record."""
+    from ..mismatch import solver_settings
+
+    chosen = solver_settings(acquisition, prior, by=options.tune, seed=options.seed, progress=progress,
+                             representation=options.representation, **given)
+    settings = {key: value for key, value in chosen.settings.items() if key != "representation"}
+    return settings, {"by": options.tune, "settings": {key: settings[key] for key in settings if key not in given},
+                      "trials": chosen.trials, "edges": chosen.edges}
