@@ -7,14 +7,18 @@
     ``= integral over sigma > sigma_0 of E|D_p - D_q|^2 / sigma^3``,
 
 ``D(x + sigma n; sigma)`` the denoiser of each, for the score is ``(D - x) / sigma^2``. Shoushtari et al. (arXiv
-2505.11482, Theorem 1, equation 9) write the second line for measurements: the scores are taken at ``P x + noise``, and
-the squares weighted by ``E[P]``, the share of masks that measure a coefficient; their code gives zero-filled images
-with noise to both networks. It needs a network that was trained on what the scan shows. The first line does not: its
-second term is the same for every prior, so that differences between priors are known from the errors of each. Here
-``x`` is the least-squares image, to which noise is added, and the error of the denoised image is taken where k-space
-was measured, each sample weighted by one over the share of its ring that was. What least squares got wrong is hidden
-by the noise as long as that is larger, so the integral begins at twice the error of that image, itself judged by
-samples left out: finer differences are not seen. From a full measurement the estimate is exact.
+2505.11482, Theorem 1, equation 9) write the second line for measurements, as
+
+    ``KL(p || q) = integral of E|W (grad log p_sigma(V y_sigma) - grad log q_sigma(V y_sigma))|^2 sigma``,
+
+with ``y_sigma = P x + sigma n`` in the singular vectors ``V`` of the forward model, ``P`` what a random mask measures
+of them, and ``W = E[P]^(-3/2)``; their code gives zero-filled images with noise to both networks. That needs a network
+which was trained on what the scan shows (here, ``reference``). The first line does not: its second term is the same for
+every prior, so that differences between priors are known from the error of each alone. Here ``x`` is the least-squares
+image, to which noise is added, and the error of the denoised image is taken where k-space was measured, each sample
+weighted by one over the share of its ring that was. What least squares got wrong is hidden by the noise as long as that
+is larger, so the integral begins at twice the error of that image, itself judged by samples left out: finer differences
+are not seen. From a full measurement the estimate is exact.
 
 **Held-out samples.** Leave out some, reconstruct from the others with each prior, predict them
 (:mod:`mrilab.holdout`). It costs reconstructions, and judges prior and solver together.
@@ -48,7 +52,7 @@ from .volumes import Acquisition, Reconstruction
 
 HIGHEST = 1.0           # noise level at which the integral ends: a voxel of 1 hardly shows there
 PARTS = 8               # of the samples: what differs between them is the uncertainty
-Priors = Sequence[str | Path | Prior] | Mapping[str, Prior]
+Priors = str | Path | Prior | Sequence[str | Path | Prior] | Mapping[str, Prior]
 
 
 @dataclass(frozen=True)
@@ -113,8 +117,10 @@ def named(priors: Priors, device: str | torch.device = "cpu") -> dict[str, Prior
     >>> list(named(["diverse", load_prior("fixed_1mm")]))
     ['diverse', 'Prior 2']
     """
-    if isinstance(priors, Mapping):
+    if isinstance(priors, Mapping) and priors:
         return dict(priors)
+    if isinstance(priors, str | Path | Prior):
+        priors = [priors]
     names = [f"{type(p).__name__} {i}" if isinstance(p, Prior) else str(p) for i, p in enumerate(priors, 1)]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"priors: found {', '.join(names) or 'none'}, expected one or more, each once")
