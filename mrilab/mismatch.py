@@ -50,8 +50,8 @@ from .trials import Ranges
 from .variational import SETTINGS, reconstruct
 from .volumes import Acquisition, Reconstruction
 
-HIGHEST = 1.0           # noise level at which the integral ends: a voxel of 1 hardly shows there
-PARTS = 8               # of the samples: what differs between them is the uncertainty
+HIGHEST, LOWEST = 1.0, 0.01     # noise levels: a voxel of 1 hardly shows in the one, networks know none below the other
+PARTS = 8                       # of the samples: what differs between them is the uncertainty
 Priors = str | Path | Prior | Sequence[str | Path | Prior] | Mapping[str, Prior]
 
 
@@ -150,7 +150,7 @@ def divergence(acquisition: Acquisition, priors: Priors, reference: Prior | str 
         further from the scan's own distribution than another.
     sigma : tuple of float, optional
         Highest and lowest noise level, for images whose 99th percentile is 1: the divergence is that at the lowest
-        less that at the highest. By default 1, and twice the error of least squares (:func:`start_error`).
+        less that at the highest. By default 1, and twice the error of least squares (:func:`start_error`), or 0.01.
     levels : int
         Noise levels between them, evenly in their logarithm; trapezoids for the integral.
     planes : sequence of str
@@ -187,7 +187,7 @@ def divergence(acquisition: Acquisition, priors: Priors, reference: Prior | str 
     with quiet():
         problem = Problem(acquisition, first)
     if sigma is None:
-        low = 2 * max(problem.noise, start_error(acquisition, first, seed) / problem.scale)
+        low = max(LOWEST, 2 * problem.noise, 2 * start_error(acquisition, first, seed) / problem.scale)
         sigma = (max(HIGHEST, 2 * low), low)
     check_falling(sigma)
     if isinstance(reference, str):

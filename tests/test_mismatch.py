@@ -15,7 +15,7 @@ from mrilab.metrics import head_mask, psnr
 from mrilab.mismatch import Reading, divergence, held_out, mismatch, named, quiet, solver_settings, start_error
 from mrilab.mixture import GaussianMixture
 from mrilab.operators import SenseOperator
-from mrilab.priors import load_prior
+from mrilab.priors import load_prior, new_prior
 from mrilab.problem import Problem
 from mrilab.simulate import head_phantom, simulate_acquisition
 from mrilab.variational import reconstruct
@@ -186,6 +186,14 @@ def test_a_slice_and_few_parts():
     lines = Acquisition(SenseOperator(maps, mask).forward(truth[20:21]), maps, mask, (4, 4, 4), 0.001)
     axial = divergence(lines, ["diverse"], levels=2, progress=False, sigma=(1, 0.3))
     assert all(0 < value < 1 for value in axial.values["diverse"])
+
+
+def test_a_prior_of_volumes_and_a_scan_without_noise():
+    acquisition, _ = simulate_acquisition(head_phantom((8, 8, 8)), acceleration=1, noise=0)
+    block = acquisition.readout_block(8, 16)
+    found = divergence(block, {"volumes": new_prior("unet3d", (1, 4), (4, 4)), "slices": load_prior("diverse")},
+                       levels=2, progress=False)
+    assert found.best == "slices" and found.behind("volumes")[0] > 0.1
 
 
 def test_what_the_meters_refuse(phantom):

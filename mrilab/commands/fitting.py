@@ -53,20 +53,19 @@ def table(found: dict[str, Any], trained: dict[str, tuple[float, ...]]) -> list[
     >>> found = {"divergence": Reading("divergence", "nats per voxel", {"a": (1.0, 1.1), "b": (1.2, 1.3)}),
     ...          "held-out": Reading("held-out", "dB", {"a": (-9.0, -9.2), "b": (-8.0, -9.1)})}
     >>> print(*table(found, {"a": (1.0, 4.0), "b": (3.0, 3.0)}), sep="\\n")
-    prior                   trained at       divergence, behind     held-out, dB, behind
-    a                       1 to 4 mm         0.0000                  -9.10   0.00
-    b                       3 mm              0.2000 +- 0.0000        -8.55   0.55 +- 5.72
+    prior                   trained at       divergence, behind      held-out, dB, behind
+    a                       1 to 4 mm        0.0000                   -9.10  0.00
+    b                       3 mm             0.2000 +- 0.0000         -8.55  0.55 +- 5.72
     divergence: nats per voxel further than the best from what the scan shows; held-out: error at samples left out; ...
     fits best: a (divergence); a, not told from b (held-out)
     """
     divergence, held = found["divergence"], found["held-out"]
-    lines = [f"{'prior':23s} {'trained at':16s} {'divergence, behind':22s} {'held-out, dB, behind'}"]
+    lines = [f"{'prior':23s} {'trained at':16s} {'divergence, behind':23s} held-out, dB, behind"]
     for name in sorted(trained, key=divergence.mean):
         low, high = trained[name]
         at = f"{low:g} mm" if low == high else f"{low:g} to {high:g} mm"
-        far = _behind(divergence, name, 4)
-        lines.append(f"{name:23s} {at:16s} {far:>7s}{'':{max(1, 24 - len(far))}s}{held.mean(name):6.2f} "
-                     f"{_behind(held, name, 2):>6s}")
+        lines.append(f"{name:23s} {at:16s} {_behind(divergence, name, 4):23s} {held.mean(name):6.2f}  "
+                     f"{_behind(held, name, 2)}")
     lines.append("divergence: nats per voxel further than the best from what the scan shows; held-out: error at "
                  "samples left out; +- is half of a 95 % interval")
     said = []
