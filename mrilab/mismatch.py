@@ -37,7 +37,7 @@ import torch
 from scipy.stats import t as student
 from tqdm import tqdm
 
-from .checks import PLANES, check_falling, check_whole
+from .checks import PLANES, check_choice, check_falling, check_whole
 from .coils import noise_level
 from .diffusion import Prior, to_channels, to_complex
 from .fourier import ifft3c
@@ -398,7 +398,7 @@ def solver_settings(acquisition: Acquisition, prior: Prior | str, ranges: Ranges
     prior : Prior or str
     ranges : dict, optional
         Of one or two of the solver's settings; ``"last"`` stands for the last noise level of ``sigma``. By default the
-        weight and it.
+        weight and it, from below the setting's own to eight times that.
     trials, by, seed, progress
         As for :func:`mrilab.holdout.choose_settings`.
     device : str
@@ -424,13 +424,17 @@ def solver_settings(acquisition: Acquisition, prior: Prior | str, ranges: Ranges
     (['weight', 'iterations'], 8)
     """
     prior = load_prior(prior, device) if isinstance(prior, str) else prior
-    ranges = {"weight": (0.1, 3.0), "last": (0.0025, 0.04)} if ranges is None else ranges
+    setting = fixed.get("setting", "fast")
+    check_choice(setting, "setting", SETTINGS)
+    first, last = fixed.get("sigma") or SETTINGS[setting]["sigma"]
+    if ranges is None:
+        weight = SETTINGS[setting]["weight"]
+        ranges = {"weight": (weight / 3, 8 * weight), "last": (last / 2, 8 * last)}
 
     def own(settings: Mapping[str, Any]) -> dict[str, Any]:
         found = {**settings, **fixed}
         if "last" in found:
-            first = (fixed.get("sigma") or SETTINGS[fixed.get("setting", "fast")]["sigma"])[0]
-            found["sigma"] = (first, found.pop("last"))
+            found["sigma"] = (first, min(first, found.pop("last")))
         return found
 
     def method(used: Acquisition, **settings: Any) -> Reconstruction:
