@@ -19,25 +19,27 @@ from .scans import prior_of, simulated
 RESULTS = ["own_settings.json"]
 NEEDS = []
 BLOCKS = {1.5: [-4, 4], 2: [-5, 5], 3: [-8, 8]}         # of the readout, voxels, by voxel size
+ITERATIONS = 16
 WAYS = ["held-out", "discrepancy"]
 
 
-def searched(volume, voxel_size, acceleration, block, prior, way, seed=0, device="cpu"):
+def searched(volume, voxel_size, acceleration, block, prior, iterations, way, seed=0, device="cpu"):
     """The settings chosen for a scan, and the trials with the PSNR that the truth gives each."""
     acquisition, _ = simulated(volume, voxel_size, acceleration, block, seed, native=True)
-    chosen = solver_settings(acquisition.to(device), prior_of(prior, device=device), by=way, seed=seed, progress=False)
-    scan = volume, voxel_size, acceleration, block, prior
+    chosen = solver_settings(acquisition.to(device), prior_of(prior, device=device), by=way, seed=seed, progress=False,
+                             iterations=iterations)
+    scan = volume, voxel_size, acceleration, block, prior, iterations
     trials = [trial | with_settings(*scan, as_options(trial["settings"]), seed, device) for trial in chosen.trials]
-    return dict(settings=chosen.settings, edges=chosen.edges, trials=trials) | with_settings(
-        *scan, chosen.settings, seed, device)
+    settings = {key: chosen.settings[key] for key in ("weight", "sigma")}
+    return dict(settings=settings, edges=chosen.edges, trials=trials) | with_settings(*scan, settings, seed, device)
 
 
-def with_settings(volume, voxel_size, acceleration, block, prior, options, seed=0, device="cpu"):
+def with_settings(volume, voxel_size, acceleration, block, prior, iterations, options, seed=0, device="cpu"):
     """PSNR in the head with these options of the solver."""
     acquisition, truth = simulated(volume, voxel_size, acceleration, block, seed, native=True)
     with quiet():
         image = reconstruct(acquisition.to(device), prior_of(prior, device=device), seed=seed, progress=False,
-                            **options).image.cpu()
+                            iterations=iterations, **options).image.cpu()
     return dict(psnr_head=psnr(image, truth, head_mask(truth)))
 
 
@@ -54,7 +56,7 @@ def as_options(settings):
 
 def study(run):
     people = here(PEOPLE)
-    scans = [dict(volume=person, voxel_size=size, acceleration=r, block=block, prior="diverse")
+    scans = [dict(volume=person, voxel_size=size, acceleration=r, block=block, prior="diverse", iterations=ITERATIONS)
              for person in [VALIDATION, *people] for size, block in BLOCKS.items() for r in ACCELERATIONS]
     found = run.rows(searched, [scan | dict(way=way) for scan in scans for way in WAYS])
     trials, best = {}, {}
