@@ -1,5 +1,6 @@
 # Every target makes or reuses the environment .venv by itself.
 #   make book      build the book, chapters executed on the shipped data: _build/html/index.html
+#                  (make book BUILD=sphinx: by plain, current Sphinx; the same for test and links)
 #   make test      everything that must pass
 #   make quick     lint and the fast tests, under a minute
 #   make chapters  execute the chapters in place, storing their outputs (make chapters NAME=01_forward_model)
@@ -41,9 +42,24 @@ _build/sources: $(SOURCES)
 	rm -rf _build/.jupyter_cache
 	mkdir -p _build && touch $@
 
-# --all: a page with a warning must fail the second time as well
-book: $(READY) _build/sources
-	$(BIN)/jupyter-book build book --all -W --keep-going
+# Who builds the pages: jupyter-book, or plain Sphinx with newer versions laid over the environment.
+# All of them every time: a page with a warning must fail the second time as well.
+BUILD ?= jupyter-book
+ifeq ($(BUILD),sphinx)
+NEWER := _build/newer/ready
+pages = PYTHONPATH=_build/newer:$(PYTHONPATH) $(BIN)/python -m sphinx -M $(1) book $(2)/_build --fresh-env --write-all
+else
+pages = $(BIN)/jupyter-book build book --builder $(1) --path-output $(2) --all
+endif
+
+_build/newer/ready: $(READY)
+	rm -rf $(@D) && mkdir -p $(@D)
+	sed -n 's/^#   \([^ ]*==[^ ]*\)$$/\1/p' environment.yml > $(@D)/pins.txt
+	$(BIN)/pip install -qq --no-deps --target $(@D) -r $(@D)/pins.txt
+	touch $@
+
+book: $(READY) $(NEWER) _build/sources
+	$(call pages,html,.) -W --keep-going
 	@echo "open _build/html/index.html"
 
 lint: $(READY)
@@ -54,15 +70,15 @@ lint: $(READY)
 	$(BIN)/mypy
 
 # the modules' own examples, and every test file but those that solve, sample or train for more than a few seconds
-LONGER := augmentation classical colab corpus cuda datasets diffusion exercises files holdout house main masks \
+LONGER := augmentation classical colab conf corpus cuda datasets diffusion exercises files holdout house main masks \
   metrics neural_operator posterior preparation priors raw representations simulate studies train_priors training \
   variational volumes widgets writing
 quick: lint
 	$(BIN)/pytest -q -m "not slow" mrilab $(filter-out $(LONGER:%=tests/test_%.py),$(wildcard tests/test_*.py))
 
 # nbval executes the chapters, so the pages under test are built from the stored outputs.
-test: lint browser
-	MRILAB_STORED_OUTPUTS=1 $(BIN)/jupyter-book build book --path-output _build/stored --all -W --keep-going --quiet
+test: lint $(NEWER) browser
+	MRILAB_STORED_OUTPUTS=1 $(call pages,html,_build/stored) -W --keep-going --quiet
 	MRILAB_PAGES=_build/stored/_build/html $(BIN)/pytest --durations=10 mrilab tests tools book --nbval \
 	  --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with=tests/sanitize.cfg --junitxml=_build/tests.xml $(ARGS)
 
@@ -85,8 +101,8 @@ COLAB_PYTHON ?= $(PYTHON)
 colab:
 	$(COLAB_PYTHON) tools/colab.py $(NAME)
 
-links: $(READY)
-	MRILAB_STORED_OUTPUTS=1 $(BIN)/jupyter-book build book --path-output _build/links --all --builder linkcheck
+links: $(READY) $(NEWER)
+	MRILAB_STORED_OUTPUTS=1 $(call pages,linkcheck,_build/links)
 
 pdf: $(READY) browser
 	$(BIN)/python tools/pdf.py $(HTML)
@@ -97,7 +113,8 @@ coverage: $(READY)
 
 manifest:
 	mkdir -p _build
-	git ls-files -z | xargs -0 sha256sum > _build/SHA256SUMS
+	git ls-files -z > _build/tracked
+	xargs -0 sha256sum < _build/tracked > _build/SHA256SUMS
 
 results: $(READY)
 	TQDM_DISABLE= $(BIN)/python -m studies.train_priors --all --patches 700000

@@ -70,7 +70,7 @@ def _fields(coils: int, field_of_view: tuple[float, ...]) -> torch.Tensor:
     half = torch.tensor(field_of_view, dtype=torch.float64) / 2
     knots = torch.linspace(-1, 1, GRID, dtype=torch.float64)
     points = torch.stack(torch.meshgrid(*(knots * h for h in half), indexing="ij"), -1)
-    fields = torch.stack([_loop_field(points, *loop) for loop in _loops(coils, half + GAP)])
+    fields = torch.stack([loop_field(points, *loop) for loop in _loops(coils, half + GAP)])
     return torch.complex(fields[..., 2], -fields[..., 1]).to(torch.complex64)
 
 
@@ -95,9 +95,33 @@ def _loops(coils: int, helmet: torch.Tensor) -> list[tuple[torch.Tensor, torch.T
     return loops
 
 
-def _loop_field(points: torch.Tensor, centre: torch.Tensor, normal: torch.Tensor, radius: float, segments: int = 48
-                ) -> torch.Tensor:
-    """Magnetic field ``(..., 3)`` of a current in a circle, in any unit: the sum of ``dl x r / |r|^3``."""
+def loop_field(points: torch.Tensor, centre: torch.Tensor, normal: torch.Tensor, radius: float, segments: int = 48
+               ) -> torch.Tensor:
+    """Magnetic field of a current in a circle, in any unit, by Biot and Savart: the sum of ``dl x r / |r|^3``.
+
+    Parameters
+    ----------
+    points : Tensor
+        ``(..., 3)``, positions ``(z, y, x)`` in mm, float64.
+    centre, normal : Tensor
+        ``(3,)`` of the circle, in mm, and of length 1.
+    radius : float
+        In mm.
+    segments : int
+        Straight pieces that stand for the circle.
+
+    Returns
+    -------
+    Tensor
+        ``(..., 3)``; what a loop receives is its ``B_x - i B_y``.
+
+    Examples
+    --------
+    >>> on_axis = torch.tensor([[0.0, 0.0, 0.0], [30.0, 0.0, 0.0]], dtype=torch.float64)
+    >>> field = loop_field(on_axis, on_axis[0], torch.tensor([1.0, 0, 0], dtype=torch.float64), 40.0)
+    >>> round((field[1, 0] / field[0, 0]).item(), 3)                # (1 + (30 / 40)^2)^(-3 / 2)
+    0.512
+    """
     across = torch.linalg.cross(normal, torch.tensor([0.3, 0.5, 0.8], dtype=normal.dtype))
     across = across / across.norm()
     along = torch.linalg.cross(normal, across)
@@ -113,7 +137,7 @@ def espirit_maps(kspace: torch.Tensor, calibration: int = 24, kernel: int = 6, e
                  ) -> torch.Tensor:
     """Sensitivities calibrated from the centre of k-space (ESPIRiT; Uecker et al., MRM 71:990, 2014).
 
-    ``sigpy.mri.app.EspiritCalib``, in 2D for a single slice or a single position along x, otherwise in 3D. Its
+    :class:`sigpy.mri.app.EspiritCalib`, in 2D for a single slice or a single position along x, otherwise in 3D. Its
     covariance matrices take ``coils**2`` images of memory.
 
     Parameters

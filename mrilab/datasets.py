@@ -1,11 +1,12 @@
 """The data: volumes, a recorded scan and priors that ship, heads and scans by reference, and large public scans.
 
 Each file is checked by SHA-256 at every use. The registry of what ships lies in ``registry.json``, written by
-``data/build_volumes.py`` and ``studies/train_priors.py``; files are looked for in the checkout's ``data/``, and an
-installed package without a checkout downloads them from ``MRILAB_DATA_URL``, the address of a release's ``data/``
-folder. Heads and scans by reference (``references.json``) are public and may be used, but do not ship: they are taken
-from the folder ``MRILAB_MIRROR``, or downloaded. The sets of others are in ``external.json``. Their sums are not
-published; the sum of the first download is recorded beside the file, and holds from then on.
+``data/build_volumes.py`` and ``studies/train_priors.py``. A file is looked for in the checkout's ``data/``, then in
+``mrilab/data/``, where an installed package has what one needs first (``setup.py`` puts it there). The rest is
+downloaded from the release of the same version, or from ``MRILAB_DATA_URL``, the address of a ``data/`` folder. Heads
+and scans by reference (``references.json``) are public and may be used, but do not ship: they are taken from the folder
+``MRILAB_MIRROR``, or downloaded. The sets of others are in ``external.json``. Their sums are not published; the sum of
+the first download is recorded beside the file, and holds from then on.
 """
 
 import functools
@@ -14,12 +15,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import __version__
 from .downloads import MAGIC as MAGIC
 from .downloads import check_kind, download
 from .downloads import sha256 as sha256
 from .writing import atomic_path
 
 _HERE = Path(__file__).parent
+REPOSITORY = "https://github.com/ORG/mrilab"        # tools/address.py writes it
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def at_hand(name: str) -> bool:
     entry, mirror = entry_of(name), os.environ.get("MRILAB_MIRROR")
     if entry is None:
         return False
-    folders = [_HERE.parent / "data", cache(), *([Path(mirror)] if mirror else [])]
+    folders = [*_shipped(), cache(), *([Path(mirror)] if mirror else [])]
     return any((folder / entry.file).is_file() for folder in folders)
 
 
@@ -168,8 +171,7 @@ def fetch(name: str) -> Path:
     ValueError
         For an unknown name, or a file whose SHA-256 is not the registered or recorded one (both are named).
     FileNotFoundError
-        If a shipped file is not there and ``MRILAB_DATA_URL`` is not set; if what is by reference is in no public file
-        and not in ``MRILAB_MIRROR``.
+        If what is by reference is in no public file and not in ``MRILAB_MIRROR``.
     OSError
         If no address delivers the file; what arrived stays for the next call (:mod:`mrilab.downloads`).
 
@@ -190,17 +192,41 @@ def fetch(name: str) -> Path:
     return _obtain(entry.file, entry.sha256, entry.bytes)
 
 
+def _shipped() -> tuple[Path, Path]:
+    """Where a file that ships may lie: a checkout's ``data/``, and what an installed package brings along."""
+    return _HERE.parent / "data", _HERE / "data"
+
+
+def address_of(file: str) -> str:
+    """Where a file of ``data/`` is downloaded from: a release has no folders, its files have the last part of the name.
+
+    Examples
+    --------
+    >>> from unittest.mock import patch
+    >>> with patch.dict(os.environ, MRILAB_DATA_URL=""):
+    ...     print(address_of("priors/fixed_1mm.json"))
+    https://github.com/.../releases/download/v.../fixed_1mm.json
+    >>> with patch.dict(os.environ, MRILAB_DATA_URL="http://localhost:8000"):
+    ...     print(address_of("priors/fixed_1mm.json"))
+    http://localhost:8000/priors/fixed_1mm.json
+    """
+    if folder := os.environ.get("MRILAB_DATA_URL"):
+        return f"{folder.rstrip('/')}/{file}"
+    return f"{REPOSITORY}/releases/download/v{__version__}/{Path(file).name}"
+
+
 def _obtain(file: str, expected: str, size: int = 0) -> Path:
-    """The verified path of one file below ``data/``, downloaded first where there is no checkout."""
-    path = _HERE.parent / "data" / file
-    if path.exists():
-        _verify(path, expected, "restore the file")
-        return path
-    address = os.environ.get("MRILAB_DATA_URL")
-    if not address:
-        raise FileNotFoundError(f"{path}: no such file; work in a checkout of the book, or set "
-                                "MRILAB_DATA_URL to the data/ folder of a release")
-    return download([f"{address.rstrip('/')}/{file}"], cache() / path.parent.name / path.name, expected, size)
+    """The verified path of one file below ``data/``, downloaded first where it is not here."""
+    for path in (folder / file for folder in _shipped()):
+        if path.exists():
+            _verify(path, expected, "restore the file, or install mrilab again")
+            return path
+    path, address = cache() / file, address_of(file)
+    try:
+        return download([address], path, expected, size)
+    except OSError as error:
+        raise OSError(f"{path.name}: not here, and no download ({error}). Get it by hand from there and put it at "
+                      f"{path}, or set MRILAB_DATA_URL to the address of a data/ folder of the same version") from None
 
 
 def _fetch_reference(entry: Dataset) -> Path:

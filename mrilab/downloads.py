@@ -20,6 +20,7 @@ from urllib.parse import urljoin, urlsplit
 from . import hdf5
 
 ATTEMPTS = 6                # of one address, with growing pauses
+UNREACHED = 3               # of a server that no connection could be made to, as long as nothing has arrived
 STALL = 30.0                # seconds without a byte
 PAUSE = 1.0                 # factor on the pauses; tests have no time
 PATIENCE = 600.0            # seconds that a server may ask us to wait
@@ -128,10 +129,10 @@ def _fetch(url: str, part: Path, size: int, kind: str, hosts: Sequence[str] | No
     import requests
     import urllib3
 
-    problem, asked = "no attempt", 0.0
+    problem, asked, unreached = "no attempt", 0.0, 0
     for attempt in range(ATTEMPTS):
         pause = max(asked, min(60, 2 ** (attempt - 1)) * PAUSE if attempt else 0)
-        if asked > PATIENCE or time.monotonic() + pause > end:
+        if asked > PATIENCE or time.monotonic() + pause > end or (unreached >= UNREACHED and not part.is_file()):
             break
         time.sleep(pause)
         asked = 0.0
@@ -144,6 +145,9 @@ def _fetch(url: str, part: Path, size: int, kind: str, hosts: Sequence[str] | No
                     problem = _receive(answer, part, size, kind, end)
         except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError) as error:
             problem = f"{type(error).__name__}: {error}"
+            cause: Any = error.args[0] if error.args else None      # requests wraps what urllib3 says
+            if isinstance(getattr(cause, "reason", None), urllib3.exceptions.NewConnectionError):
+                problem, unreached = f"no connection to {cause.pool.host}", unreached + 1
         if not problem:
             _tag(part).unlink(missing_ok=True)
             return

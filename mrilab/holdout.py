@@ -7,16 +7,22 @@ not in it: that is the misfit, and :func:`estimated_psnr` has both.
 """
 
 import math
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from tqdm import tqdm
 
-from .coils import calibration_side
+from .checks import check_choice
+from .coils import calibration_side, noise_level
 from .operators import SenseOperator
+from .trials import Ranges, at_edge, best_trial, beyond, coarse_trials, fine_trials
 from .volumes import Acquisition, Reconstruction
 
 FEWEST = 4              # positions to leave out: the error of fewer says nothing
+FINE = 4                # trials about the best of a grid
 Method = Callable[[Acquisition], Reconstruction]
 
 
@@ -156,6 +162,26 @@ def prediction_error(image: torch.Tensor, acquisition: Acquisition, held: torch.
     return ((predicted - measured).norm() / measured.norm()).item()
 
 
+def rings_of(mask: torch.Tensor, wanted: torch.Tensor, rings: int = 8) -> Iterator[torch.Tensor]:
+    """Rings around k = 0 out to where something was measured, bool ``(z, y)``; each has a wanted position.
+
+    A ring without any goes with the next.
+
+    Examples
+    --------
+    >>> mask = torch.ones(16, 16, dtype=torch.bool)
+    >>> [int(there.sum()) for there in rings_of(mask, mask, rings=2)]
+    [45, 148, 63]
+    """
+    z, y = ((torch.arange(n) - n // 2) / max(1, n / 2) for n in mask.shape)
+    ring, seen = (torch.hypot(z[:, None], y) * rings).long(), -1
+    for number in range(int(ring[mask].max()) + 1):
+        there = (ring > seen) & (ring <= number)
+        if (wanted & there).any():
+            yield there
+            seen = number
+
+
 def estimated_psnr(image: torch.Tensor, acquisition: Acquisition, held: torch.Tensor, peak: float, voxels: int,
                    rings: int = 8) -> float:
     """PSNR that the samples left out let expect, in dB: they are the reference that was kept aside.
@@ -208,14 +234,9 @@ def estimated_psnr(image: torch.Tensor, acquisition: Acquisition, held: torch.Te
     coils, size = len(acquisition.maps), acquisition.kspace.shape[-1]
     noise = 2 * acquisition.noise**2 * coils * size
     used = mask & ~held
-    z, y = ((torch.arange(n) - n // 2) / max(1, n / 2) for n in mask.shape)
-    ring = (torch.hypot(z[:, None], y) * rings).long()
-    energy, seen = max(error[used].sum().item() - int(used.sum()) * noise, 0.0), -1
-    for number in range(int(ring[mask].max()) + 1):
-        there = (ring > seen) & (ring <= number)
-        if (held & there).any():            # a ring without any goes with the next
-            energy += int((there & ~used).sum()) * max(error[held & there].mean().item() - noise, 0.0)
-            seen = number
+    energy = max(error[used].sum().item() - int(used.sum()) * noise, 0.0)
+    for there in rings_of(mask, held, rings):
+        energy += int((there & ~used).sum()) * max(error[held & there].mean().item() - noise, 0.0)
     return 10 * math.log10(peak**2 * voxels / energy) if energy > 0 else math.inf
 
 
@@ -256,3 +277,148 @@ def held_out_error(acquisition: Acquisition, method: Method, share: float = 0.1,
     """
     return HeldOut(tuple(prediction_error(method(used_part(acquisition, held)).image, acquisition, held)
                          for held in split_samples(acquisition, share, splits, seed)))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Settings chosen for a scan without a truth, and how.
+
+    Attributes
+    ----------
+    settings : dict
+        The best of the trials.
+    trials : list of dict
+        ``settings``, and what they were judged by: ``error`` at the samples left out, in dB of their energy, or
+        ``misfit`` over that of noise alone, in dB; None where the image was not finite.
+    edges : dict
+        Settings whose best value is the lowest (-1) or highest (1) that was tried: the best may lie beyond.
+
+    Examples
+    --------
+    >>> Chosen({"weight": 0.3}, [{"settings": {"weight": 0.3}, "error": -9.1}], {}).settings
+    {'weight': 0.3}
+    """
+
+    settings: dict[str, float]
+    trials: list[dict[str, Any]]
+    edges: dict[str, int]
+
+
+def choose_settings(acquisition: Acquisition, method: Callable[..., Reconstruction], ranges: Ranges, trials: int = 14,
+                    by: str = "held-out", share: float = 0.1, splits: int = 2, seed: int = 0, progress: bool = True
+                    ) -> Chosen:
+    """The settings of a method for this scan, from its own samples.
+
+    Trials lie on a log grid first, four fewer than asked; then beyond its edge while the best lies there, else about
+    the best (:mod:`mrilab.trials`). ``"held-out"`` takes the settings that predict samples left out best, one split
+    after the other; Alcalar et al. (arXiv 2509.09880) choose the weights of a diffusion solver so, by gradients through
+    it. ``"discrepancy"`` takes those whose misfit is nearest to what the noise accounts for (Morozov, 1966): one
+    reconstruction for a trial and not one for each split, but it needs the true noise level, and where it leaves a
+    curve of settings, as it does of two, any point of it.
+
+    Parameters
+    ----------
+    acquisition : Acquisition
+    method : callable
+        ``method(acquisition, **settings)``, a reconstruction.
+    ranges : dict
+        Of one or two settings, ``(lowest, highest)``; whole numbers for a setting that counts.
+    trials : int
+        At most so many.
+    by : str
+        ``"held-out"`` or ``"discrepancy"``.
+    share, splits, seed
+        As for :func:`split_samples`.
+    progress : bool
+        Show a bar with the best so far; say which settings end at an edge.
+
+    Returns
+    -------
+    Chosen
+
+    Raises
+    ------
+    ValueError
+        For ranges that are not one or two with positive ends that rise, fewer than 8 trials, another ``by``; as
+        :func:`split_samples`; if no trial went well.
+
+    Examples
+    --------
+    >>> import functools
+    >>> from mrilab.classical import cg_sense
+    >>> from mrilab.simulate import head_phantom, simulate_acquisition
+    >>> acquisition, truth = simulate_acquisition(head_phantom((6, 6, 6)), acceleration=3)
+    >>> method = functools.partial(cg_sense, progress=False)
+    >>> chosen = choose_settings(acquisition, method, {"regularization": (1e-5, 10)}, trials=8, progress=False)
+    >>> len(chosen.trials), 1e-5 < chosen.settings["regularization"] < 0.1
+    (8, True)
+    """
+    _check_ranges(ranges, trials, by)
+    if by == "held-out":
+        judge, judged = _predicted(acquisition, method, share, splits, seed), "error"
+    else:
+        judge, judged = _discrepancy(acquisition, method), "misfit"
+    tried: list[dict[str, Any]] = []
+    bar = tqdm(total=trials, desc="trials", disable=not progress)
+    for settings in _to_try(ranges, trials, tried):
+        value = judge(settings)
+        score = None if not math.isfinite(value) else -abs(value) if judged == "misfit" else -value
+        tried.append({"settings": settings, judged: None if score is None else value, "score": score})
+        bar.update()
+        if score is not None:
+            bar.set_postfix_str(f"best {best_trial(tried, 'score')['settings']}", refresh=False)
+    bar.close()
+    if all(trial["score"] is None for trial in tried):
+        raise ValueError(f"trials: found no finite image in {len(tried)}, expected some within the ranges")
+    edges = at_edge(ranges, tried, "score")
+    if edges and progress:
+        tqdm.write(f"best at the edge of what was tried for {' and '.join(edges)}", file=sys.stderr)
+    best = best_trial(tried, "score")["settings"]
+    return Chosen(best, [{k: v for k, v in t.items() if k != "score"} for t in tried], edges)
+
+
+def _check_ranges(ranges: Ranges, trials: int, by: str) -> None:
+    check_choice(by, "by", ("held-out", "discrepancy"))
+    if len(ranges) not in (1, 2) or not all(len(ends) == 2 and 0 < ends[0] < ends[1] < math.inf
+                                            for ends in ranges.values()):
+        raise ValueError(f"ranges: found {dict(ranges)!r}, expected one or two settings, (lowest, highest) above 0 for "
+                         "each")
+    if trials < 8:
+        raise ValueError(f"trials: found {trials}, expected 8 or more: four on a grid, four about the best")
+
+
+def _to_try(ranges: Ranges, trials: int, tried: list[dict[str, Any]]) -> Iterator[dict[str, float]]:
+    """Settings to try next, while their results are appended to ``tried``."""
+    count = trials - FINE
+    yield from coarse_trials(ranges, count)
+    while len(tried) < trials and any(trial["score"] is not None for trial in tried):
+        further = [s for s in (*beyond(ranges, tried, "score", count),
+                               *fine_trials(ranges, best_trial(tried, "score")["settings"], count))
+                   if s not in [trial["settings"] for trial in tried]]
+        if not further:
+            return
+        yield further[0]
+
+
+def _predicted(acquisition: Acquisition, method: Callable[..., Reconstruction], share: float, splits: int, seed: int
+               ) -> Callable[[dict[str, float]], float]:
+    """From settings to the error at samples left out, in dB; the mean over the splits."""
+    parts = [(held, used_part(acquisition, held)) for held in split_samples(acquisition, share, splits, seed)]
+
+    def judge(settings: dict[str, float]) -> float:
+        errors = [prediction_error(method(used, **settings).image, acquisition, held) for held, used in parts]
+        return sum(20 * math.log10(error) for error in errors) / len(errors) if min(errors) > 0 else math.nan
+    return judge
+
+
+def _discrepancy(acquisition: Acquisition, method: Callable[..., Reconstruction]
+                 ) -> Callable[[dict[str, float]], float]:
+    """From settings to the misfit over that of noise alone, in dB."""
+    noise = acquisition.noise
+    if noise is None:
+        noise = noise_level(acquisition.kspace, acquisition.mask)
+    samples = int(acquisition.mask.sum()) * len(acquisition.maps) * acquisition.kspace.shape[-1]
+    alone = noise * (2 * samples) ** 0.5 / acquisition.kspace.norm().item()
+    if not alone > 0:
+        raise ValueError("acquisition: found a noise level of 0, expected one that the misfit can be held against")
+    return lambda settings: 20 * math.log10(max(method(acquisition, **settings).misfit, 1e-12) / alone)

@@ -14,7 +14,7 @@ def poisson_disc_mask(shape: Sequence[int], acceleration: float, calibration: in
                       seed: int = 0) -> torch.Tensor:
     """Variable-density Poisson disc: random, but no two samples close (Bridson, SIGGRAPH 2007).
 
-    Incoherent aliasing without the clumps and holes of independent samples. Drawn by sigpy, denser
+    Incoherent aliasing without the clumps and holes of independent samples. Drawn by :func:`sigpy.mri.poisson`, denser
     towards the centre and without the corners of k-space; a few samples dropped at random bring the
     number down to the one asked.
 

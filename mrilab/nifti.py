@@ -1,8 +1,8 @@
 """NIfTI volumes, magnitude or complex, and pairs of magnitude and phase; the place in the scanner is kept.
 
-nibabel reads and writes. Whatever order a file stores, the array comes out with z up, y to the front and x
-to the right, as everywhere in mrilab, and the affine of that order in ``info["affine"]``; written back, a
-viewer shows it where it was.
+:mod:`nibabel.nifti1` reads and writes. Whatever order a file stores, the array comes out with z up, y to the front and
+x to the right, as everywhere in mrilab, and the affine of that order in ``info["affine"]``; written back, a viewer
+shows it where it was.
 """
 
 import gzip

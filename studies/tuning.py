@@ -1,6 +1,5 @@
 """Tuning with equal effort: the same number of trials for each method, on a volume that is not for testing."""
 
-import itertools
 import sys
 
 import numpy as np
@@ -8,52 +7,11 @@ from tqdm import tqdm
 
 from mrilab.datasets import list_datasets
 from mrilab.methods import METHODS
+from mrilab.trials import at_edge, best_trial, beyond, coarse_trials, fine_trials
 
 from .sweep import columns, make_jobs, measure
 
-COARSE = 10                         # trials for each method, and four fine ones, as the paper's authors do
 BEYOND = 6                          # more where the best of them lies at the edge of what was tried
-
-
-def coarse_trials(ranges):
-    """Ten settings on a log grid: ten values of one setting, or five of the first by two of the second.
-
-    Examples
-    --------
-    >>> [round(s["weight"], 2) for s in coarse_trials({"weight": (0.1, 1.0)})][:3]
-    [0.1, 0.13, 0.17]
-    >>> len(coarse_trials({"weight": (0.1, 1.0), "iterations": (4, 64)}))
-    10
-    """
-    first, *rest = [np.geomspace(*ends, COARSE // len(ranges)) if not i else np.geomspace(*ends, 5)[1::2]
-                    for i, ends in enumerate(ranges.values())]
-    return [_rounded(ranges, values) for values in itertools.product(first, *rest)]
-
-
-def fine_trials(ranges, best):
-    """Four settings about the best coarse one, within the distance of its neighbours.
-
-    Examples
-    --------
-    >>> [round(s["weight"], 2) for s in fine_trials({"weight": (0.1, 1.0)}, {"weight": 0.5})]
-    [0.42, 0.46, 0.55, 0.59]
-    """
-    ratio = [_ratio(ranges, key) for key in ranges]
-    steps = [(s,) for s in (-2 / 3, -1 / 3, 1 / 3, 2 / 3)] if len(ranges) == 1 else \
-        [(-1 / 2, 0), (1 / 2, 0), (0, -1 / 2), (0, 1 / 2)]
-    return [_rounded(ranges, [best[key] * r**s for key, r, s in zip(ranges, ratio, step)]) for step in steps]
-
-
-def _ratio(ranges, key):
-    """Between neighbours of the coarse grid."""
-    first, (low, high) = next(iter(ranges)) == key, ranges[key]
-    return (high / low) ** (1 / (COARSE // len(ranges) - 1) if first else 1 / 2)
-
-
-def _rounded(ranges, values):
-    """A range between whole numbers has whole numbers."""
-    return {key: max(1, round(float(v))) if isinstance(ranges[key][0], int) else float(f"{v:.3g}")
-            for key, v in zip(ranges, values)}
 
 
 def tune(run, sweep, methods=METHODS):
@@ -131,46 +89,10 @@ def tune(run, sweep, methods=METHODS):
         if not any(outside.values()):
             break
         attempt(f"beyond{further}-", outside)
-    attempt("fine", {label: fine_trials(ends, _best(trials[label])["settings"]) for label, ends in ranges.items()
+    attempt("fine", {label: fine_trials(ends, best_trial(trials[label])["settings"]) for label, ends in ranges.items()
                      if ends})
     edges = {label: list(found) for label, ends in ranges.items() if (found := at_edge(ends, trials[label]))}
     for label, names in edges.items():
         tqdm.write(f"{label}: best at the edge of what was tried for {' and '.join(names)}", file=sys.stderr)
-    return {"best": {label: _best(tried) for label, tried in trials.items()}, "trials": trials, "edges": edges} | {
+    return {"best": {label: best_trial(tried) for label, tried in trials.items()}, "trials": trials, "edges": edges} | {
         key: sweep[key] for key in ("volumes", "voxel_sizes", "accelerations", "blocks", "seeds")}
-
-
-def at_edge(ranges, tried):
-    """The settings whose best value is the lowest (-1) or the highest (1) of all that went well.
-
-    Examples
-    --------
-    >>> tried = [{"settings": {"weight": w}, "psnr": 30 + w} for w in (0.1, 0.2, 0.4)]
-    >>> at_edge({"weight": (0.1, 0.4)}, tried), at_edge({"weight": (0.1, 0.4)}, tried + [
-    ...     {"settings": {"weight": 0.8}, "psnr": 29}])
-    ({'weight': 1}, {})
-    """
-    found = {}
-    for key in ranges:
-        best = _best(tried)["settings"][key]
-        values = {trial["settings"][key] for trial in tried}
-        if best in (min(values), max(values)) and len(values) > 1:
-            found[key] = 1 if best == max(values) else -1
-    return found
-
-
-def beyond(ranges, tried):
-    """Where the best lies at an edge, one trial further out for each such setting.
-
-    Examples
-    --------
-    >>> beyond({"weight": (0.1, 0.4)}, [{"settings": {"weight": w}, "psnr": 30 - w} for w in (0.1, 0.2, 0.4)])
-    [{'weight': 0.0857}]
-    """
-    best = _best(tried)["settings"]
-    return [_rounded(ranges, [best[k] * (_ratio(ranges, key) ** side if k == key else 1) for k in ranges])
-            for key, side in at_edge(ranges, tried).items()]
-
-
-def _best(trials):
-    return max((t for t in trials if t["psnr"] is not None), key=lambda t: t["psnr"])

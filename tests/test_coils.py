@@ -27,12 +27,12 @@ def test_head_array_fills_the_field_of_view(coils):
 
 def test_a_loop_has_the_field_of_a_loop():
     """On the axis of a circle of radius a: proportional to a^2 / (a^2 + z^2)^1.5, along the axis."""
-    from mrilab.coils import _loop_field
+    from mrilab.coils import loop_field
 
     normal = torch.nn.functional.normalize(torch.tensor([0.2, -0.5, 0.9], dtype=torch.float64), dim=0)
     centre = torch.tensor([5.0, 1.0, -3.0], dtype=torch.float64)
     heights = torch.tensor([0.0, 10, 40, 120], dtype=torch.float64)
-    field = _loop_field(centre + heights[:, None] * normal, centre, normal, 50.0)
+    field = loop_field(centre + heights[:, None] * normal, centre, normal, 50.0)
     expected = 48 * 50 / (50**2 + heights**2) ** 1.5           # of 48 pieces of unit length
     assert torch.allclose(field @ normal, expected, rtol=1e-6)
     assert (field - (field @ normal)[:, None] * normal).norm(dim=1).max() < 1e-9 * expected.max()

@@ -30,7 +30,8 @@ row = dict(method="a", voxel_size=2, acceleration=4, psnr=20.0, ssim=0.5, image=
          "widgets.KSpaceLab(image, (1, 1))", "widgets.NetworkLab(image, (1, 1))",
          "widgets.NoiseLab(volume, {'diverse': load_prior('diverse')}, (3,), (0.1,))",
          "widgets.ReaderStudy([dict(case='a', voxel_size=(1, 1), truth=image, images={'b': image, 'c': 0.9 * image})])",
-         "widgets.VolumeViewer({'a': volume.data}, (3, 3, 3))"]
+         "widgets.UnfoldingLab(image, (1, 1))", "widgets.VolumeViewer({'a': volume.data}, (3, 3, 3))",
+         "widgets.VoxelSizeLab(volume, (3, 6))"]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import gzip
 import hashlib
 import http.server
@@ -18,9 +19,10 @@ import numpy as np
 import pytest
 import torch
 
-from mrilab import datasets, downloads, raw
+from mrilab import __version__, datasets, downloads, raw
 from mrilab.classical import cg_sense
 from mrilab.fourier import ifft3c
+from mrilab.priors import load_prior, read_card
 from mrilab.references import upright
 from mrilab.volumes import load_acquisition, load_volume, volume_header
 
@@ -199,34 +201,90 @@ def test_unknown_name_and_missing_file(tmp_path, monkeypatch):
         datasets.fetch("nobody")
     datasets._registry()
     monkeypatch.setattr(datasets, "_HERE", tmp_path / "mrilab")
+    monkeypatch.setattr(datasets, "REPOSITORY", "http://127.0.0.1:9")         # where nothing answers
+    monkeypatch.setattr(downloads, "PAUSE", 0)
+    monkeypatch.setenv("MRILAB_CACHE", str(tmp_path))
     monkeypatch.delenv("MRILAB_DATA_URL", raising=False)
-    with pytest.raises(FileNotFoundError, match="MRILAB_DATA_URL"):
+    with pytest.raises(OSError) as error:
         datasets.fetch("qtim_MRHead")
+    assert str(error.value) == (
+        f"qtim_MRHead.h5: not here, and no download (http://127.0.0.1:9/releases/download/v{__version__}/qtim_MRHead.h5"
+        ": gave up (no connection to 127.0.0.1); try again later). Get it by hand from there and put it at "
+        f"{tmp_path}/volumes/qtim_MRHead.h5, or set MRILAB_DATA_URL to the address of a data/ folder of the same "
+        "version")
 
 
-def test_without_a_checkout_the_file_is_downloaded_and_checked(tmp_path, monkeypatch):
-    """As in an installed package: pooch takes the file from the release's address."""
-    import functools
+PRIOR = "fixed_2mm"
 
+
+@pytest.fixture
+def release(tmp_path, monkeypatch):
+    """The folder of a release's files, served over http, and an installed package without data that knows it."""
     import pooch
 
-    data = datasets.fetch("colin27_ch2_slab").parents[1]
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=data)
-    handler.func.log_message = lambda *args: None
+    folder = tmp_path / "releases" / "download" / f"v{__version__}"
+    folder.mkdir(parents=True)
+    for name in ("colin27_ch2_slab", PRIOR):
+        for file in datasets.fetch(name).parent.glob(f"{name}.*"):
+            shutil.copyfile(file, folder / file.name)           # flat, as a release is
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    monkeypatch.setattr(handler.func, "log_message", lambda *args: None)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     datasets._registry()
-    monkeypatch.setattr(datasets, "_HERE", tmp_path / "mrilab")
+    monkeypatch.setattr(datasets, "_HERE", tmp_path / "site-packages/mrilab")
     monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache")
-    monkeypatch.setenv("MRILAB_DATA_URL", f"http://127.0.0.1:{server.server_port}")
-    try:
-        path = datasets.fetch("colin27_ch2_slab")
-        assert path.is_relative_to(tmp_path / "cache")
-        path.write_bytes(b"damaged in the cache")
-        assert datasets.sha256(datasets.fetch("colin27_ch2_slab")) == next(
-            d.sha256 for d in datasets.list_datasets() if d.name == "colin27_ch2_slab")
-    finally:
-        server.shutdown()
+    monkeypatch.setattr(datasets, "REPOSITORY", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.delenv("MRILAB_DATA_URL", raising=False)
+    yield folder
+    server.shutdown()
+    server.server_close()
+
+
+def test_without_a_checkout_the_file_is_downloaded_and_checked(release, tmp_path):
+    """As in an installed package: from the release of its version, weights with their card."""
+    path = datasets.fetch("colin27_ch2_slab")
+    assert path == tmp_path / "cache/volumes/colin27_ch2_slab.h5"
+    path.write_bytes(b"damaged in the cache")
+    assert datasets.sha256(datasets.fetch("colin27_ch2_slab")) == datasets.entry_of("colin27_ch2_slab").sha256
+    shutil.rmtree(release)
+    assert datasets.fetch("colin27_ch2_slab") == path                       # the release is asked once
+    with pytest.raises(OSError, match=r"no download .*found status 404 .*, expected the file"):
+        datasets.fetch(PRIOR)
+
+
+def test_a_prior_of_the_release_comes_with_its_card(release, tmp_path):
+    prior = load_prior(PRIOR)
+    assert prior.voxel_sizes == read_card(tmp_path / f"cache/priors/{PRIOR}.safetensors").voxel_sizes
+    assert {p.suffix for p in (tmp_path / "cache/priors").glob("[!.]*")} == {".json", ".safetensors"}
+
+
+@pytest.mark.parametrize("ending", ["json", "safetensors"])
+def test_a_release_that_lacks_a_file_or_has_another(release, tmp_path, ending):
+    """Weights without their card, or of another card, are refused; the line says what was found and what to do."""
+    file = release / f"{PRIOR}.{ending}"
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + b"!")
+    with pytest.raises(OSError, match=rf"^{file.name}: not here, .*found SHA-256 .*, expected .*by hand .*cache"):
+        load_prior(PRIOR)
+    file.unlink()
+    with pytest.raises(OSError, match=rf"^{file.name}: not here, .*status 404 .* MRILAB_DATA_URL"):
+        load_prior(PRIOR)
+    assert not (tmp_path / f"cache/priors/{file.name}").exists()
+    file.write_bytes(content)
+    assert load_prior(PRIOR)
+
+
+def test_what_an_installed_package_brings_along_is_taken(release, tmp_path):
+    """Before the release is asked; and refused where it is not the registered one."""
+    place = tmp_path / "site-packages/mrilab/data/volumes/colin27_ch2_slab.h5"
+    place.parent.mkdir(parents=True)
+    shutil.copyfile(release / place.name, place)
+    shutil.rmtree(release)
+    assert datasets.fetch("colin27_ch2_slab") == place and datasets.at_hand("colin27_ch2_slab")
+    place.write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="colin27_ch2_slab.h5: found SHA-256 .*, expected .*; restore the file"):
+        datasets.fetch("colin27_ch2_slab")
 
 
 @pytest.mark.parametrize("d", datasets.list_datasets("external"), ids=lambda d: d.name)

@@ -1,6 +1,7 @@
 """The judge without a truth: what is left out, what it says, and that it orders methods as the truth does."""
 
 import functools
+import math
 
 import pytest
 import torch
@@ -8,10 +9,18 @@ from scipy.stats import spearmanr
 
 from mrilab.classical import cg_sense, l1_wavelet, total_variation, zero_filled
 from mrilab.coils import estimate_maps
-from mrilab.holdout import centre_of, estimated_psnr, held_out_error, prediction_error, split_samples, used_part
+from mrilab.holdout import (
+    centre_of,
+    choose_settings,
+    estimated_psnr,
+    held_out_error,
+    prediction_error,
+    split_samples,
+    used_part,
+)
 from mrilab.metrics import head_mask, psnr
 from mrilab.simulate import head_phantom, simulate_acquisition
-from mrilab.volumes import Acquisition
+from mrilab.volumes import Acquisition, Reconstruction
 
 METHODS = {"zero-filled": zero_filled}
 METHODS |= {f"CG {r} {n}": functools.partial(cg_sense, regularization=r, iterations=n, tolerance=0, progress=False)
@@ -130,3 +139,58 @@ def test_noise_and_samples_are_needed_for_a_psnr():
     acquisition.noise = None
     with pytest.raises(ValueError, match="^acquisition: found no noise level"):
         estimated_psnr(truth, acquisition, acquisition.mask, 1.0, 100)
+
+
+def test_settings_of_a_method_for_a_scan():
+    """Held-out samples choose a regularisation near the one the truth would; edges are told and gone beyond."""
+    acquisition, truth = scan(6, 4, 4)
+    head = head_mask(truth)
+    method = functools.partial(cg_sense, iterations=15, tolerance=0, progress=False)
+    chosen = choose_settings(acquisition, method, {"regularization": (1e-4, 3.0)}, trials=12, progress=False)
+    quality = {t["settings"]["regularization"]: psnr(method(acquisition, **t["settings"]).image, truth, head)
+               for t in chosen.trials}
+    assert len(quality) == 12 and not chosen.edges
+    assert max(quality.values()) - quality[chosen.settings["regularization"]] < 0.5
+    assert max(quality.values()) - min(quality.values()) > 5
+    low = choose_settings(acquisition, method, {"regularization": (0.5, 3.0)}, trials=8, progress=False)
+    assert low.settings["regularization"] < 0.5
+
+
+def test_the_discrepancy_principle_stops_at_the_noise():
+    """A fake method whose misfit is its setting, to be found to a quarter of a dB by refining the grid."""
+    acquisition, truth = scan(8, 2)
+    alone = acquisition.noise * (2 * int(acquisition.mask.sum()) * acquisition.kspace[:, 0, 0].numel()) ** 0.5
+    alone /= acquisition.kspace.norm().item()
+
+    def method(_, share):
+        return Reconstruction(truth, (8, 8, 8), 0, 0, 0.0, share * alone)
+
+    chosen = choose_settings(acquisition, method, {"share": (0.3, 2.0)}, trials=14, by="discrepancy", progress=False)
+    assert abs(chosen.settings["share"] - 1) < 0.06 and abs(min(t["misfit"] for t in chosen.trials)) > 0.25
+    acquisition.noise = 0.0
+    with pytest.raises(ValueError, match="^acquisition: found a noise level of 0"):
+        choose_settings(acquisition, method, {"share": (0.3, 2.0)}, by="discrepancy")
+
+
+def test_edges_are_told_and_images_that_are_not_finite_count_as_worst(capsys):
+    acquisition, truth = scan(8, 2)
+
+    def method(_, amount):
+        return Reconstruction(truth * (math.nan if amount > 3 else 1 + 1 / amount), (8, 8, 8), 0, 0, 0.0, 0.0)
+
+    chosen = choose_settings(acquisition, method, {"amount": (0.5, 2.0)}, trials=9)
+    assert chosen.settings["amount"] == pytest.approx(2.76, abs=0.3) and len(chosen.trials) == 9
+    assert [t["error"] for t in chosen.trials if t["settings"]["amount"] > 3] in ([], [None], [None, None])
+    low = choose_settings(acquisition, lambda a, amount: method(a, 1 / amount), {"amount": (9.0, 99.0)}, trials=8)
+    assert low.edges == {"amount": -1} and "best at the edge of what was tried for amount" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="^trials: found no finite image in 4"):
+        choose_settings(acquisition, method, {"amount": (4.0, 9.0)}, trials=8, progress=False)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (dict(ranges={}), "ranges: found {}"), (dict(ranges={"weight": (1, 0.1)}), "ranges: found {'weight'"),
+    (dict(trials=7), "trials: found 7, expected 8 or more"), (dict(by="eye"), "by: found 'eye', expected one of")])
+def test_what_cannot_be_chosen(change, message):
+    acquisition, _ = scan(6, 6)
+    with pytest.raises(ValueError, match=f"^{message}"):
+        choose_settings(acquisition, zero_filled, **{"ranges": {"weight": (0.1, 1.0)}} | change)

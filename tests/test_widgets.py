@@ -19,6 +19,8 @@ from mrilab.simulate import head_phantom, simulate_acquisition
 from mrilab.unet import UNet
 from mrilab.variational import reconstruct
 from mrilab.volumes import Volume
+from mrilab.widgets.voxel_size_lab import centre_patch
+from studies.recorded import g_factor
 from studies.results import pack_slices, unpack_slices
 
 FOLDER = Path(widgets.__file__).parent
@@ -72,6 +74,14 @@ ROW = dict(method="a", voxel_size=2, acceleration=4, psnr=20.0, ssim=0.5, image=
     (lambda: widgets.KSpaceLab(image, (1, 0)), "voxel_size: found .* expected two positive numbers"),
     (lambda: widgets.KSpaceLab(image[:10], (1, 1)), "image: found shape .* expected sides from 24 to 512"),
     (lambda: widgets.KSpaceLab(volume, (1, 1)), "found shape .* expected 2 dimensions"),
+    (lambda: widgets.KSpaceLab(image, (1, 1), goal=7), "goal: found 7, expected one of 2, 4, 8, 12, 16"),
+    (lambda: widgets.UnfoldingLab(image[:31], (1, 1)), r"image: found shape \(31, 40\), expected an even height"),
+    (lambda: widgets.UnfoldingLab(volume, (1, 1)), "found shape .* expected 2 dimensions"),
+    (lambda: widgets.UnfoldingLab(0 * image, (1, 1)), "found no voxel brighter than the rest"),
+    (lambda: widgets.UnfoldingLab(image, (1, -1)), "voxel_size: found .* expected two positive numbers"),
+    (lambda: widgets.VoxelSizeLab(volume), "volume: found Tensor, expected a Volume"),
+    (lambda: widgets.VoxelSizeLab(Volume(volume, (1, 1, 1)), (2, 1)), r"voxel_sizes: found \(2, 1\), expected"),
+    (lambda: widgets.VoxelSizeLab(Volume(volume, (1, 1, 1)), ()), "voxel_sizes: found .* the finest first"),
     (lambda: widgets.NoiseLab(volume, {}), "volume: found Tensor, expected a Volume"),
     (lambda: widgets.NoiseLab(Volume(volume, (1, 1, 1)), {}), "priors: found {}, expected a dict of at least one"),
     (lambda: widgets.NoiseLab(Volume(volume, (1, 1, 1)), DIVERSE, sigmas=(0.1, 0)), "sigmas: found"),
@@ -283,13 +293,95 @@ def test_fourier_transform_of_the_page(shape, new, capsys):
         print(f" {shape}: {out['ms']:.1f} ms", end="")
 
 
+def in_node(scripts, code, argument):
+    """What the code returns to which the page's scripts and ``argument`` are given."""
+    text = "\n".join((FOLDER / f"{name}.js").read_text() for name in scripts)
+    code = f"""{text}
+import {{ readFileSync }} from 'fs';
+const argument = JSON.parse(readFileSync(0, 'utf8'));
+console.log(JSON.stringify((() => {{ {code} }})(), (_, v) => ArrayBuffer.isView(v) ? [...v] : v));"""
+    run = subprocess.run(["node", "--input-type=module", "-e", code], input=json.dumps(argument), capture_output=True,
+                         text=True)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def complex_array(pair, shape):
+    return np.array(pair["re"], float).reshape(shape) + 1j * np.array(pair["im"], float).reshape(shape)
+
+
+@pytest.mark.parametrize("degrees", [180, 65, 5, 0])
+def test_unfolding_of_the_page(degrees):
+    """Its coils are mrilab's, its solution is that of least squares, its g-factor the one that measured coils get."""
+    y, x = np.mgrid[-16:16, -13:13]
+    head = (np.hypot(y / 13, x / 9) < 1) * np.exp(1j * (0.1 * x + 0.05 * y)) * (1 + 0.3 * np.cos(x * y))
+    lab = widgets.UnfoldingLab(torch.from_numpy(head), (5, 6))
+    out = in_node(("core", "unfolding_lab"), """
+        const { meta, data, degrees } = argument, take = reader(new Uint8Array(data));
+        const count = meta.shape[0] * meta.shape[1];
+        const [re, im] = [0, 1].map(() => Array.from(take(count, Int8Array), v => v * meta.high / 127));
+        const inside = take(count);
+        const maps = scaled([90, 90 + degrees].map(angle => loopMap(meta, angle)), inside);
+        const noise = [1, 3].map(seed => ({ re: normals(count / 2, seed), im: normals(count / 2, seed + 1) }));
+        const measured = maps.map((map, n) => fold(map, { re, im }, meta, noise[n]));
+        return { maps, image: { re, im }, noise, measured, result: unfold(maps, measured, inside, meta) };
+    """, {"meta": lab.meta, "data": unpacked(lab).tolist(), "degrees": degrees})
+    shape, half = lab.meta["shape"], (16, 26)
+    maps = np.stack([complex_array(m, shape) for m in out["maps"]])
+    assert np.abs(maps - lab.maps(degrees).numpy()).max() < 1e-6
+    image, result = complex_array(out["image"], shape), complex_array(out["result"], shape)
+    assert np.abs(image - head).max() < lab.meta["high"] / 127
+    measured = np.stack([complex_array(m, half) for m in out["measured"]])
+    noise = np.stack([complex_array(m, half) for m in out["noise"]])
+    # row r of a folded picture holds rows r + 8 and r + 24, or r + 24 and r + 8, of the slice
+    pairs = np.stack([np.roll(part, -8, axis=-2) for part in (maps[:, :16], maps[:, 16:])], -1)
+    voxels = np.stack([np.roll(part, -8, axis=-2) for part in (image[:16], image[16:])], -1)
+    assert np.abs(measured - noise - np.einsum("cyxv,yxv->cyx", pairs, voxels)).max() < 1e-12
+    matrices, known = pairs.transpose(1, 2, 0, 3), (np.abs(pairs).sum(0) > 0).all(-1)
+    expected = np.einsum("yxvc,cyx->yxv", np.linalg.pinv(matrices), measured)
+    found = np.stack([np.roll(part, -8, axis=0) for part in (result[:16], result[16:])], -1)
+    g = np.array([np.inf if v is None else v for v in out["result"]["g"]]).reshape(shape)
+    if degrees:
+        assert np.abs(found - expected).max() < 1e-9
+        assert np.allclose(g, g_factor(lab.maps(degrees).to(torch.complex64), (2, 1)), rtol=1e-3)
+        assert g.max() > {180: 1, 65: 1.5, 5: 15}[degrees]
+    else:
+        assert np.isnan(found[known].real).all() and np.isinf(g).sum() == 2 * known.sum() > 0
+        assert np.abs(found - expected)[~known].max() < 1e-9
+
+
+def test_spectrum_and_patch_of_the_page():
+    """As chapter 4 computes them: rings of a windowed transform, and the middle framed by zeros."""
+    lab = widgets.VoxelSizeLab(Volume(torch.rand(6, 90, 75, generator=generator), (2, 2, 2)), (2, 3, 4))
+    sizes, data = lab.meta["sizes"], unpacked(lab)
+    assert [entry["shape"] for entry in sizes] == [[90, 75], [60, 50], [45, 38]]
+    assert sizes[2]["spacing"] == pytest.approx([4, 150 / 38])
+    slices = [grey(lab, part).reshape(entry["shape"]) for part, entry in
+              zip(np.split(data, np.cumsum([np.prod(e["shape"]) for e in sizes])[:-1]), sizes)]
+    expected = lab._slices[1].clip(lab.meta["low"], lab.meta["high"])
+    assert np.abs(slices[1] - expected).max() < 0.51 * (lab.meta["high"] - lab.meta["low"]) / 255
+    for image in slices:
+        height, width = image.shape
+        out = in_node(("core", "fourier", "voxel_size_lab"), "return [ringPower(argument, 20), patchOf(argument, 64)];",
+                      {"values": image.flatten().tolist(), "height": height, "width": width})
+        window = torch.outer(*(torch.hann_window(n, dtype=torch.float64) for n in image.shape))
+        power = fft3c(window * torch.from_numpy(image), axes=(-2, -1)).abs().square() / window.square().mean()
+        k = np.hypot(*np.meshgrid(*((np.arange(n) - n // 2) / n for n in image.shape), indexing="ij"))
+        rings = np.floor(40 * k + 1e-9)
+        assert np.allclose(out[0], [power.numpy()[rings == b].mean() for b in range(20)], rtol=1e-9)
+        assert (np.array(out[1]["values"]).reshape(64, 64) == centre_patch(image)).all()
+        x, y = out[1]["corner"]
+        assert (x, y) == ((width - 64) // 2 if width > 64 else -((64 - width) // 2),
+                          (height - 64) // 2 if height > 64 else -((64 - height) // 2))
+
+
 def test_chapters_hold_the_present_scripts(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "tools")
     from refresh_widgets import BOOK, scripts
 
     found = [(path.stem, state, widget) for path in BOOK.glob("*.ipynb")
              for state, widget in scripts(json.loads(path.read_text()))]
-    assert {widget.__name__ for name, _, widget in found if name.startswith("interactive")} == set(widgets.__all__)
+    assert {widget.__name__ for _, _, widget in found} == set(widgets.__all__)
     stale = {name for name, state, widget in found if (state["_esm"], state["_css"]) != (widget._esm, widget._css)}
     assert stale == set(), "run `python tools/refresh_widgets.py`"
 

@@ -1,7 +1,8 @@
 """Write the repository's address and tag wherever they stand: ``python tools/address.py [URL]``.
 
 The address is ``repository: url`` in _config.yml, the tag is v + mrilab.__version__. Everything else
-(badges, bootstrap cells, README, CITATION.cff, workflows) is rewritten from these two.
+(badges, bootstrap cells, README, CITATION.cff, project addresses, the release that `fetch` asks) is rewritten from
+these two.
 """
 
 import json
@@ -42,14 +43,15 @@ def owner_and_name(url):
 
 
 def rewrite(text, old, new, tag):
-    """``text`` with the repository ``old`` replaced by ``new`` (owner, name), and Colab's tag by ``tag``.
+    """``text`` with the repository ``old`` replaced by ``new`` (owner, name), and the version in links by ``tag``.
 
     >>> rewrite("https://me.github.io/lab/ github.com/me/lab/blob/v1/book/x", ("me", "lab"), ("you", "mri"), "v2")
     'https://you.github.io/mri/ github.com/you/mri/blob/v2/book/x'
     """
     text = re.sub(rf"\b{re.escape(old[0])}/{re.escape(old[1])}\b", "/".join(new), text)
     text = re.sub(rf"\b{re.escape(old[0])}\.github\.io/{re.escape(old[1])}\b", "{}.github.io/{}".format(*new), text)
-    text = re.sub(r"/blob/v[^/\s]+/book/", f"/blob/{tag}/book/", text)
+    text = re.sub(rf"\b({re.escape('/'.join(new))}/(?:blob|raw|releases/download)/)v[^/\s]+/", rf"\g<1>{tag}/", text)
+    text = re.sub(r"\b(mrilab-)[\w.]+(-py3-none-any\.whl)", rf"\g<1>{tag[1:]}\g<2>", text)
     return re.sub(r"(git clone .*-b )v\S+", rf"\g<1>{tag}", text)
 
 
@@ -71,7 +73,7 @@ if __name__ == "__main__":
     tag = f"v{mrilab.__version__}"
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in files.splitlines():
-        if name.endswith((".md", ".ipynb", ".yml", ".cff", ".toml")):
+        if name.endswith((".md", ".ipynb", ".yml", ".cff", ".toml", ".json", ".py")):
             path = ROOT / name
             before = path.read_text()
             after = rewrite(before, old, new, tag)

@@ -24,7 +24,7 @@ PYTHON = ENVIRONMENT / "bin/python"
 # of Colab's some hundred packages those that the book meets; the rest is what pip makes of them
 SHIPPED = [f"torch=={os.environ.get('TORCH', '2.11.0')}", "numpy==2.1.3", "ipywidgets==7.7.1", "h5py==3.16.0",
            "scipy", "matplotlib", "scikit-image", "tqdm", "nibabel", "pooch", "nbclient", "ipykernel"]
-PACKAGE = ("mrilab", "pyproject.toml", "README.md", "LICENSE")
+PACKAGE = ("mrilab", "data", "setup.py", "pyproject.toml", "README.md", "LICENSE")
 
 
 def pip(*arguments):

@@ -17,6 +17,7 @@ from sphinx.util import logging
 EXPORT = Path(__file__).parents[2] / "tools/export_onnx.py"
 VENDOR = Path(__file__).parents[1] / "_vendor"
 STATIC = Path(__file__).parent / "static"
+TEMPLATES = Path(__file__).parent / "templates"
 ICON = re.compile(r'"?([\w-]+)"?:\[\d+,\d+,\[([^\[\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?')     # two names
 WIDGET = "application/vnd.jupyter.widget-view+json"
 logger = logging.getLogger(__name__)
@@ -25,8 +26,10 @@ logger = logging.getLogger(__name__)
 def configure(app, config):
     config.html_static_path.append(str(STATIC))
     config.html_css_files.append("book.css")
-    config.templates_path.insert(0, str(Path(__file__).parent / "templates"))
-    config.html_theme_options["navbar_persistent"] = []    # sphinx-book-theme 1.3 shows a second search field
+    config.templates_path.insert(0, str(TEMPLATES))
+    if "jupyter_book" in config.extensions:                 # the button that its older theme's script knows
+        config.templates_path.insert(0, str(TEMPLATES / "older"))
+    config.html_theme_options["navbar_persistent"] = []    # sphinx-book-theme shows a second search field
     config.html_context["default_mode"] = "auto"           # and complains in the console when this is not set
     if "MRILAB_STORED_OUTPUTS" in os.environ:               # `make test`: nbval has executed the chapters
         config.nb_execution_mode = "off"
@@ -65,7 +68,7 @@ class KeepStills(SphinxPostTransform):
 
 
 def drop_repeated_scripts(app, pagename, templatename, context, doctree):
-    """sphinx-thebe adds its constants twice: 'THEBE_JS_URL has already been declared' on every page."""
+    """sphinx-thebe, which jupyter-book adds, brings its constants twice: 'THEBE_JS_URL has already been declared'."""
     seen, kept = set(), []
     for script in context.get("script_files", []):
         body = getattr(script, "attributes", {}).get("body")

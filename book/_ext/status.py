@@ -66,12 +66,13 @@ def sizes():
     yield "measured results", megabytes((ROOT / "data/results").iterdir())
 
 
-def versions():
+def versions(extensions):
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     yield "built", datetime.date.today()
     yield "commit", git.stdout.strip() or "not a checkout"
     yield "Python", platform.python_version()
-    for name in ("torch", "numpy", "Sphinx", "jupyter-book", "myst-nb", "anywidget"):
+    book = ("jupyter-book",) if "jupyter_book" in extensions else ("sphinx-book-theme", "myst-parser")
+    for name in ("torch", "numpy", "Sphinx", *book, "myst-nb", "anywidget"):
         yield name, version(name)
 
 
@@ -80,7 +81,7 @@ class Status(SphinxDirective):
         measured = list(tests()) or [("no test has run in this checkout", "")]
         head = ("chapter", "seconds", "peak memory, MB", "seconds in this build", "hardware", "torch", "date")
         lines = ["## Chapters", "", *table(head, chapters(self.env))]
-        for title, rows in (("Tests", measured), ("Sizes", sizes()), ("Versions", versions())):
+        for title, rows in (("Tests", measured), ("Sizes", sizes()), ("Versions", versions(self.config.extensions))):
             lines += [f"## {title}", "", *table(("what", "value"), rows)]
         place = nodes.section()
         self.state.nested_parse(StringList(lines, PAGE), self.content_offset, place, match_titles=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from .fitting import check_tune, tuned
 from .making import acquire, image_files
 from .saying import Told, tell, words
 
@@ -46,6 +47,7 @@ def _plan(options: Namespace) -> list[tuple[str, str]]:
     check_device(options.device, "--device")
     function = methods.find(options.method)
     methods.check_settings(options.method, function, options.representation, settings_of(options))
+    check_tune(options, settings_of(options))
     inputs = [*options.scans, *([options.maps] if options.maps else [])]
     if methods.has(function, "prior"):
         inputs.append(locate(options.prior, "prior"))
@@ -97,8 +99,11 @@ def reconstruct_one(path: str, target: str, settings: dict[str, Any], processes:
     progress = not options.quiet and not rank
     wanted = methods.has(methods.find(options.method), "prior")
     prior = load_prior(options.prior, options.device) if wanted else None
-    result = methods.reconstruct(options.method, acquisition.to(options.device), prior, options.seed,
-                                 options.representation, progress, **settings_of(options))
+    acquisition, given, choice = acquisition.to(options.device), settings_of(options), None
+    if options.tune:
+        given, choice = tuned(acquisition, prior, options, given, progress)
+    result = methods.reconstruct(options.method, acquisition, prior, options.seed, options.representation, progress,
+                                 **given)
     if rank:
         return
     image = result.image.cpu() * acquisition.info.get("scale", 1.0)      # in the units of the scan's file
@@ -109,6 +114,8 @@ def reconstruct_one(path: str, target: str, settings: dict[str, Any], processes:
     if prior is not None:
         record["prior"] = {"name": options.prior, "sha256": sha256(locate(options.prior, "prior")),
                            "voxel_sizes": list(prior.voxel_sizes)}
+    if choice:
+        record["tuned"] = choice
     save_record(_beside(target, ".mrilab.json"), record)
     save_picture(_beside(target, ".png"), image, result.voxel_size, acquisition.acceleration)
 

@@ -1,6 +1,7 @@
 """Interactive figures for pages and notebooks, on anywidget: they need no kernel once they are drawn.
 
 ``VolumeViewer`` shows volumes in three linked planes, ``KSpaceLab`` lets the reader choose what is measured,
+``UnfoldingLab`` tells two aliased voxels apart with two coils, ``VoxelSizeLab`` shows a slice as a network sees it,
 ``NoiseLab`` and ``NetworkLab`` denoise, ``IterationPlayer`` replays a reconstruction, ``ComparisonDashboard`` holds
 two results against each other, ``ReaderStudy`` asks which of two images is better.
 """
@@ -11,8 +12,11 @@ from .kspace_lab import KSpaceLab
 from .network_lab import NetworkLab
 from .noise_lab import NoiseLab
 from .reader_study import ReaderStudy
+from .unfolding_lab import UnfoldingLab
 from .volume_viewer import VolumeViewer
+from .voxel_size_lab import VoxelSizeLab
 
 __all__ = [
-    "ComparisonDashboard", "IterationPlayer", "KSpaceLab", "NetworkLab", "NoiseLab", "ReaderStudy", "VolumeViewer",
+    "ComparisonDashboard", "IterationPlayer", "KSpaceLab", "NetworkLab", "NoiseLab", "ReaderStudy", "UnfoldingLab",
+    "VolumeViewer", "VoxelSizeLab",
 ]

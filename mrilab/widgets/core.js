@@ -295,10 +295,11 @@ function pictures(parent, labels, columns = labels.length) {
 
 const LINES = [["--mri-line-1", []], ["--mri-line-2", [7, 4]], ["--mri-line-3", [2, 3]], ["--mri-line-4", [9, 3, 2, 3]]];
 
-// Curves over a common axis with a marker that the reader can move.
+// Curves over a common axis, with a marker that the reader can move where pick is given. A curve may be thin;
+// range [low, high] holds the vertical axis still.
 class Chart {
-  constructor(parent, { label, xLabel, yLabel, curves, x, format = String, pick }) {
-    Object.assign(this, { xLabel, yLabel, curves, x, format, marker: 0 });
+  constructor(parent, { label, xLabel, yLabel, curves, x, format = String, range = [], tall = 190, pick }) {
+    Object.assign(this, { xLabel, yLabel, curves, x, format, range, tall, marker: pick ? 0 : null });
     this.canvas = make("canvas", { role: "img", "aria-label": label });
     this.frame = make("figure", { class: "mri-chart" }, this.canvas);
     this.legend = make("figcaption", { class: "mri-legend" });
@@ -325,7 +326,7 @@ class Chart {
   paint() {
     const across = this.frame.clientWidth;
     if (!across) return;
-    const style = getComputedStyle(this.frame), ratio = devicePixelRatio || 1, tall = 190;
+    const style = getComputedStyle(this.frame), ratio = devicePixelRatio || 1, { tall } = this;
     const colour = name => style.getPropertyValue(name).trim();
     this.canvas.width = Math.round(across * ratio);
     this.canvas.height = tall * ratio;
@@ -333,7 +334,7 @@ class Chart {
     const context = this.canvas.getContext("2d");
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.font = "12px system-ui, sans-serif";
-    const all = this.curves.flatMap(curve => curve.values), steps = niceSteps(Math.min(...all), Math.max(...all), 5);
+    const all = [...this.range, ...this.curves.flatMap(curve => curve.values)], steps = niceSteps(Math.min(...all), Math.max(...all), 5);
     const bottom = Math.min(Math.min(...all), steps[0]), top = Math.max(Math.max(...all), steps.at(-1));
     const left = 42, right = across - 12, low = tall - 36, high = 18;
     this.edges = [left, right];
@@ -357,21 +358,24 @@ class Chart {
     context.fillText(this.xLabel, (left + right) / 2, tall - 8);
     context.textAlign = "left";
     context.fillText(this.yLabel, 2, 7);
-    context.strokeStyle = colour("--mri-accent");
-    context.lineWidth = 1.5;
-    context.beginPath();
-    context.moveTo(px(this.marker), high - 4);
-    context.lineTo(px(this.marker), low);
-    context.stroke();
+    if (this.marker !== null) {
+      context.strokeStyle = colour("--mri-accent");
+      context.lineWidth = 1.5;
+      context.beginPath();
+      context.moveTo(px(this.marker), high - 4);
+      context.lineTo(px(this.marker), low);
+      context.stroke();
+    }
     this.curves.forEach((curve, n) => {
       const [name, dash] = LINES[n % LINES.length];
       context.strokeStyle = context.fillStyle = colour(name);
-      context.lineWidth = 2;
+      context.lineWidth = curve.thin ? 1 : 2;
       context.setLineDash(dash);
       context.beginPath();
       curve.values.forEach((v, i) => context.lineTo(px(i), py(v)));
       context.stroke();
       context.setLineDash([]);
+      if (this.marker === null) return;
       context.beginPath();
       context.arc(px(this.marker), py(curve.values[this.marker]), 5, 0, 7);
       context.fill();
@@ -428,6 +432,12 @@ function uniforms(seed) {
     t ^= t + Math.imul(t ^ t >>> 7, t | 61);
     return ((t ^ t >>> 14) >>> 0) / 4294967296;
   };
+}
+
+// The same standard normal numbers for the same seed, by the formula of Box and Muller.
+function normals(count, seed) {
+  const uniform = uniforms(seed);
+  return Float64Array.from({ length: count }, () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()));
 }
 
 // Peak signal over the root mean square error, in decibels, as mrilab.metrics.psnr.

@@ -125,9 +125,3 @@ function crop({ re, im, height, width }, newHeight, newWidth) {
 }
 
 const magnitude = ({ re, im }, scale = 1) => re.map((v, i) => scale * Math.hypot(v, im[i]));
-
-// The same standard normal numbers for the same seed, by the formula of Box and Muller.
-function normals(count, seed) {
-  const uniform = uniforms(seed);
-  return Float64Array.from({ length: count }, () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()));
-}

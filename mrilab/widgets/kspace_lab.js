@@ -4,17 +4,18 @@ const twoRamps = Uint32Array.from({ length: 256 }, (_, v) => {
   return (255 << 24 | (60 + 0.9 * v) << 16 | (16 + 0.5 * v) << 8 | 6 + 0.35 * v) >>> 0;
 });
 
+const LARGEST = 60e6;        // pixels of a picture
+
 function measureKSpace({ root, model, meta, data, announce }) {
-  const { shape: [height, width], spacing, axes, low, high, patterns, rates } = meta;
+  const { shape: [height, width], spacing, axes, low, high, patterns, rates, goal } = meta;
   const count = height * width, take = reader(data), unit = (high - low) / 255;
-  const image = Float64Array.from(take(count), v => low + unit * v);
+  const stored = Float64Array.from(take(count), v => low + unit * v);
   const masks = patterns.map(() => rates.map(() => {
     const bits = take(Math.ceil(count / 8));
     return Uint8Array.from({ length: count }, (_, i) => bits[i >> 3] >> 7 - (i & 7) & 1);
   }));
-  const kspace = fft2c({ re: image, im: null, height, width });
   const noise = { re: normals(count, 1), im: normals(count, 2) };
-  const brightness = kspace.re.map((v, i) => limit((Math.log10(Math.hypot(v, kspace.im[i]) + 1e-9) + 2) / 4.5, 0, 1));
+  let kspace, brightness, goals, best;
 
   const state = { pattern: "Poisson disc", rate: rates.indexOf(4), size: [...spacing], sigma: 0, pen: 1, radius: 3, cursor: null };
   let mask = new Uint8Array(count).fill(1);
@@ -29,6 +30,8 @@ function measureKSpace({ root, model, meta, data, announce }) {
   const wide = width * spacing[1] > 1.5 * height * spacing[0];
   grid.style.setProperty("--columns", wide ? 2 : 4);
   grid.style.setProperty("--narrow", wide ? 1 : 2);
+  const score = make("p", { class: "mri-score" });
+  if (goal) grid.append(score);
   root.append(grid);
 
   let last = null;
@@ -59,9 +62,50 @@ function measureKSpace({ root, model, meta, data, announce }) {
     format: v => `${short(v)} mm` }, v => { state.size[a] = v; draw(); }));
   slider(controls, "Noise σ", { min: 0, max: 0.2, step: 0.01, value: 0, format: v => v.toFixed(2) }, v => { state.sigma = v; draw(); });
   slider(controls, "Pen radius", { min: 1, max: 12, value: 3, format: v => `${v}` }, v => { state.radius = v; });
-  button(controls, "Measure nothing", () => { mask = new Uint8Array(count); become("drawn"); draw(); }).classList.add("mri-plain");
+  const actions = make("div", { class: "mri-row" });
+  root.append(actions);
+  const plain = (label, press) => {
+    const element = button(actions, label, press);
+    element.classList.add("mri-plain");
+    return element;
+  };
+  plain("Measure nothing", () => { mask = new Uint8Array(count); become("drawn"); draw(); });
+  const file = make("input", { type: "file", accept: "image/*", hidden: "", "aria-label": "your own picture" });
+  file.addEventListener("change", () => { own(file.files[0]); file.value = ""; });
+  plain("Your own picture", () => file.click());
+  const back = plain("The slice again", () => { said.textContent = ""; back.hidden = true; show(stored); });
+  back.hidden = true;
+  const said = make("span", { class: "mri-note", role: "status" });
+  actions.append(file, said);
+  root.addEventListener("dragover", event => event.preventDefault());
+  root.addEventListener("drop", event => { event.preventDefault(); own(event.dataTransfer.files[0]); });
   const facts = make("p", { class: "mri-facts" });
   root.append(facts);
+
+  // a picture to measure; the goals are what the best of the ready patterns makes of it, and a first one below
+  function show(image) {
+    kspace = fft2c({ re: image, im: null, height, width });
+    brightness = kspace.re.map((v, i) => limit((Math.log10(Math.hypot(v, kspace.im[i]) + 1e-9) + 2) / 4.5, 0, 1));
+    full = null;
+    best = -Infinity;
+    if (goal) {
+      const zeroFilled = kept => magnitude(fft2c({ ...kspace, re: kspace.re.map((v, i) => kept[i] * v), im: kspace.im.map((v, i) => kept[i] * v) }, true));
+      const top = Math.max(...[centre(goal), ...masks.map(of => of[rates.indexOf(goal)])].map(kept => psnr(zeroFilled(kept), image)));
+      goals = [Math.round(top - 2.5), Math.ceil(10 * top) / 10];
+    }
+    draw();
+  }
+
+  async function own(picked) {
+    if (!picked) return;
+    try {
+      show((await greyPicture(picked, height, width, width * spacing[1] / (height * spacing[0]))).map(v => v * high));
+      said.textContent = `This is ${picked.name}.`;
+      back.hidden = false;
+    } catch (error) {
+      said.textContent = `${picked.name} ${error.message}.`;
+    }
+  }
 
   function become(name) {
     state.pattern = pattern.value = name;
@@ -72,16 +116,18 @@ function measureKSpace({ root, model, meta, data, announce }) {
     const { pattern: name } = state, drawn = patterns.indexOf(name);
     become(name);
     if (name === "all") mask = new Uint8Array(count).fill(1);
-    if (name === "centre") {
-      const part = Math.sqrt(1 / rates[state.rate]), [h, w] = [Math.round(height * part), Math.round(width * part)];
-      const y0 = (height >> 1) - (h >> 1), x0 = (width >> 1) - (w >> 1);
-      mask = Uint8Array.from({ length: count }, (_, i) => {
-        const y = Math.floor(i / width) - y0, x = i % width - x0;
-        return y >= 0 && y < h && x >= 0 && x < w;
-      });
-    }
+    if (name === "centre") mask = centre(rates[state.rate]);
     if (drawn >= 0) mask = masks[drawn][state.rate].slice();
     draw();
+  }
+
+  function centre(R) {
+    const [h, w] = [height, width].map(n => Math.round(n * Math.sqrt(1 / R)));
+    const y0 = (height >> 1) - (h >> 1), x0 = (width >> 1) - (w >> 1);
+    return Uint8Array.from({ length: count }, (_, i) => {
+      const y = Math.floor(i / width) - y0, x = i % width - x0;
+      return y >= 0 && y < h && x >= 0 && x < w;
+    });
   }
 
   function stroke([x0, y0], [x1, y1]) {
@@ -160,9 +206,25 @@ function measureKSpace({ root, model, meta, data, announce }) {
       : `${samples.toLocaleString("en")} of ${(h * w).toLocaleString("en")} positions measured, R = ${short(h * w / samples)}; `
         + `matrix ${h} × ${w}. ${quality > 99 ? "Nothing is missing." : `PSNR ${quality.toFixed(1)} dB against all of them without noise.`}`;
     facts.textContent = told;
-    announce(told);
+    if (goal) score.textContent = judge(samples, quality);
+    announce(`${told} ${score.textContent}`);
     send();
   });
+
+  // the reader's own pattern against the goals; the best of them stays
+  function judge(samples, quality) {
+    const allowed = Math.floor(count / goal), whole = spacing.every((d, a) => state.size[a] === d);
+    const counts = state.pattern === "drawn" && samples > 0 && samples <= allowed && state.sigma === 0 && whole;
+    if (counts) best = Math.max(best, quality);
+    const level = goals.filter(level => best >= level).length;
+    const aim = level < 2 ? `Goal ${level + 1}: ${goals[level]} dB at R = ${goal}, drawn by hand. `
+      : `Both goals reached: your pattern beats every ready one at R = ${goal}. `;
+    const now = counts ? `Now ${quality.toFixed(1)} dB. `
+      : state.pattern !== "drawn" ? "Draw on k-space to begin. "
+      : samples > allowed ? `Skip ${(samples - allowed).toLocaleString("en")} positions more. `
+      : samples ? "Only without noise, at the finest voxel size. " : "";
+    return aim + now + (best > -Infinity ? `Best ${best.toFixed(1)} dB.` : "");
+  }
 
   // a kernel, if there is one, gets the mask as `lab.mask`
   function send() {
@@ -176,7 +238,34 @@ function measureKSpace({ root, model, meta, data, announce }) {
   }
 
   root.addEventListener("mri-theme", draw);
+  show(stored);
   pick();
+}
+
+// A file as grey values from 0 to 1, cut to the shape of the slice, bottom row first; or an error that says what it is.
+async function greyPicture(file, height, width, aspect) {
+  const image = new Image(), url = URL.createObjectURL(file);
+  try {
+    await new Promise((resolve, reject) => {
+      image.onload = resolve;
+      image.onerror = () => reject(new Error("is no picture that this browser can read"));
+      image.src = url;
+    });
+    const { naturalWidth: w, naturalHeight: h } = image, across = Math.min(w, h * aspect);
+    if (w * h > LARGEST) throw new Error(`has ${w} × ${h} pixels; ${LARGEST / 1e6} million are the most that fit`);
+    const context = Object.assign(document.createElement("canvas"), { width, height }).getContext("2d");
+    context.imageSmoothingQuality = "high";
+    context.drawImage(image, (w - across) / 2, (h - across / aspect) / 2, across, across / aspect, 0, 0, width, height);
+    const { data } = context.getImageData(0, 0, width, height);
+    const values = Float64Array.from({ length: height * width }, (_, i) => {
+      const o = 4 * ((height - 1 - Math.floor(i / width)) * width + i % width);
+      return (0.299 * data[o] + 0.587 * data[o + 1] + 0.114 * data[o + 2]) / 255;
+    });
+    if (values.every(v => v === values[0])) throw new Error("is of one even grey: there is nothing to see");
+    return values;
+  } finally {
+    URL.revokeObjectURL(url);
+  }
 }
 
 export default { render: context => mount(context, measureKSpace) };

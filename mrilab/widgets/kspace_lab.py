@@ -17,7 +17,8 @@ class KSpaceLab(Widget):
     """Draw or pick a sampling mask, crop k-space to another voxel size, add noise, and see the image at once.
 
     The Fourier transform runs in the page, the masks are those of :mod:`mrilab.masks`. There is one coil, so what
-    is not measured is seen as aliasing.
+    is not measured is seen as aliasing. A picture of the reader's own can be dropped on the figure in place of the
+    slice; it stays in the page.
 
     Parameters
     ----------
@@ -27,6 +28,9 @@ class KSpaceLab(Widget):
         ``(height, width)`` in mm.
     axes : tuple of str
         Names of the two k-space axes.
+    goal : int, optional
+        One of the accelerations on offer. The reader is asked to draw a mask of at most so few samples: first to a
+        PSNR somewhat below the best ready pattern's, then above it. The page keeps the best score.
 
     Attributes
     ----------
@@ -36,7 +40,8 @@ class KSpaceLab(Widget):
     Raises
     ------
     ValueError
-        For an image that is not two-dimensional, not finite or of another size, or a wrong voxel size.
+        For an image that is not two-dimensional, not finite or of another size, a wrong voxel size, or a goal that is
+        not on offer.
 
     Examples
     --------
@@ -51,16 +56,18 @@ class KSpaceLab(Widget):
     _css = sources("css", "core")
     drawn = traitlets.Bytes().tag(sync=True, from_json=lambda value, _: bytes(value))     # comes as a memoryview
 
-    def __init__(self, image, voxel_size, axes=("kz", "ky")):
+    def __init__(self, image, voxel_size, axes=("kz", "ky"), goal=None):
         image = check_images({"image": image}, "image", 2, "(height, width)")["image"]
         if min(image.shape) < 24 or max(image.shape) > 512:
             raise ValueError(f"image: found shape {image.shape}, expected sides from 24 to 512 voxels")
         spacing = check_spacing(voxel_size)
+        if goal not in (None, *RATES):
+            raise ValueError(f"goal: found {goal!r}, expected one of {', '.join(map(str, RATES))}")
         self._image = image
         low, high = grey_range([image])
         masks = [np.packbits(draw(image.shape, rate).numpy()) for draw in PATTERNS.values() for rate in RATES]
         meta = {"shape": list(image.shape), "spacing": list(spacing), "axes": list(axes), "low": low, "high": high,
-                "patterns": list(PATTERNS), "rates": list(RATES)}
+                "patterns": list(PATTERNS), "rates": list(RATES), "goal": goal}
         title = (f"k-space of a slice of {image.shape[0]} x {image.shape[1]} voxels of {spacing[0]:.3g} x "
                  f"{spacing[1]:.3g} mm: choose what is measured")
         super().__init__([to_bytes(image, low, high), *masks], meta, title)

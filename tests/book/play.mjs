@@ -169,6 +169,70 @@ if (await lab.count()) {
   await act(lab, 'pen draws', 'keyboard', async () => { for (let i = 0; i < 2; i++) await kspace.press('Shift+ArrowLeft'); await kspace.press(' '); });
   await act(lab, 'Measure nothing', how, () => press(lab.getByRole('button', { name: 'Measure nothing' })));
   report.nothing = await lab.locator('.mri-facts').textContent();
+
+  // for the score: the finest voxels, and a thick line of the pen through the centre
+  for (const axis of ['kz', 'ky']) await lab.getByRole('slider', { name: axis }).press('Home');
+  await press(lab.getByRole('radio', { name: 'measure' }));
+  await lab.getByRole('slider', { name: 'Pen radius' }).press('End');
+  await act(lab, 'thick pen', how, () => drag(kspace, [0.46, 0.5], [0.54, 0.5]));
+  report.drawn = { kspace: await image(lab, 0), image: await image(lab, 1) };
+  const score = lab.locator('.mri-score'), words = async () => (await score.count() ? score.textContent() : '');
+  report.scores = [await words()];
+  await lab.screenshot({ path: `${shots}-score.png` });
+  await press(lab.getByRole('button', { name: 'Measure nothing' }));
+  await settled(lab);
+  report.scores.push(await words());
+
+  // files that are no picture, too large, of one colour: words; then a picture, dropped on the figure
+  const svg = (width, height, inside) => Buffer.from(`<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${inside}</svg>`);
+  const said = lab.locator('.mri-note[role="status"]'), { height, width } = report.drawn.image;
+  const half = svg(2 * width, 2 * height, `<rect width="${width}" height="100%" fill="white"/>`);
+  report.said = [];
+  for (const [name, mimeType, buffer] of [['words.png', 'image/png', Buffer.from('no picture')], ['huge.svg', 'image/svg+xml', svg(9000, 9000, '')], ['even.svg', 'image/svg+xml', svg(90, 90, '')]]) {
+    await lab.locator('input[type="file"]').setInputFiles({ name, mimeType, buffer });
+    await said.getByText(name).waitFor();
+    report.said.push(await said.textContent());
+  }
+  await press(lab.getByRole('radio', { name: 'all' }));
+  await settled(lab);
+  report.kept = await image(lab, 1);
+  await act(lab, 'own picture', 'keyboard', async () => {
+    await lab.evaluate((w, text) => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File([text], 'mine.svg', { type: 'image/svg+xml' }));
+      w.dispatchEvent(new DragEvent('drop', { dataTransfer, cancelable: true }));
+    }, half.toString());
+    await said.getByText('mine.svg').waitFor();
+  });
+  await settled(lab);
+  report.own = await image(lab, 1);
+  await act(lab, 'The slice again', how, () => press(lab.getByRole('button', { name: 'The slice again' })));
+  report.again = await image(lab, 1);
+}
+
+// two voxels and two coils
+const unfolding = find('to unfold with two coils');
+if (await unfolding.count()) {
+  await everyControl(unfolding, []);
+  await act(unfolding, 'folded pixel', how, () => drag(unfolding.locator('canvas').first(), [0.5, 0.5], [0.55, 0.85]));
+  await act(unfolding, 'unfolded voxel', how, () => drag(unfolding.locator('canvas').nth(3), [0.5, 0.5], [0.45, 0.3]));
+  for (const key of ['ArrowUp', 'ArrowLeft']) await act(unfolding, key, 'keyboard', () => unfolding.locator('canvas').nth(1).press(key));
+  await unfolding.getByRole('slider').fill('60');
+  await settled(unfolding);
+  report.unfolded = { image: await image(unfolding, 3), g: await image(unfolding, 4), words: await unfolding.locator('.mri-facts').textContent() };
+  await unfolding.screenshot({ path: `${shots}-unfolding.png` });
+  await act(unfolding, 'both coils at one place', 'keyboard', () => unfolding.getByRole('slider').press('Home'));
+  report.alike = await unfolding.locator('.mri-facts').textContent();
+  report.unanswered = (await image(unfolding, 4)).values.filter(v => v === Infinity).length;
+}
+
+// one slice at many voxel sizes
+const sized = find('voxel sizes from');
+if (await sized.count()) {
+  await everyControl(sized, []);
+  for (const key of ['Home', 'PageUp', 'ArrowRight', 'End']) await act(sized, key, 'keyboard', () => sized.getByRole('slider').press(key));
+  report.sized = { slice: await image(sized, 0), patch: await image(sized, 1), words: await sized.locator('.mri-facts').textContent() };
+  await sized.screenshot({ path: `${shots}-voxel-size.png` });
 }
 
 // noise

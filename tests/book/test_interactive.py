@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import re
 import subprocess
 import zlib
 from pathlib import Path
@@ -14,9 +15,13 @@ import pytest
 import torch
 from pages import HTML, ROOT, find_browser, served
 
-from mrilab.fourier import ifft3c, resize_centred
+from mrilab.fourier import fft3c, ifft3c, resize_centred
+from mrilab.metrics import psnr
 from mrilab.priors import load_prior
 from mrilab.reader_study import preferences
+from mrilab.widgets import UnfoldingLab
+from mrilab.widgets.voxel_size_lab import centre_patch
+from studies.recorded import g_factor
 
 BOOK = ROOT / "book"
 STATE = "application/vnd.jupyter.widget-state+json"
@@ -32,8 +37,10 @@ def widgets_of(page):
 
 
 PAGES = {path.stem: widgets_of(path.stem) for path in sorted(BOOK.glob("*.ipynb"))}
+MAIN = {page for page in PAGES if page.startswith("interactive")}          # by mouse too, as what only others have
+COMMON = {name for page in MAIN for name in PAGES[page]}
 RUNS = [(page, *how) for page in PAGES if PAGES[page]
-        for how in ([DESKTOP, PHONE] if page.startswith("interactive") else [PHONE])]
+        for how in ([DESKTOP, PHONE] if page in MAIN or set(PAGES[page]) - COMMON else [PHONE])]
 
 
 def on(*names):
@@ -116,6 +123,71 @@ def test_kspace_lab_agrees_with_numpy(report):
     spread = seen(mask)
     assert np.abs(array(report["spread"]) - spread / spread.max()).max() < 1e-4
     assert "Nothing is measured" in report["nothing"]
+
+
+@on("KSpaceLab")
+def test_score_of_a_drawn_mask(report):
+    _, meta = state_of(report, "KSpaceLab")
+    image = torch.from_numpy(array(report["again"])).float()[None]
+    mask = array(report["drawn"]["kspace"]) >= 128
+    assert 0 < mask.mean() < 1 / 8
+    seen = ifft3c(torch.from_numpy(mask) * fft3c(image[0].to(torch.complex64), axes=(-2, -1)), axes=(-2, -1)).abs()
+    assert np.abs(array(report["drawn"]["image"]) - seen.numpy()).max() < 1e-4
+    if not meta.get("goal"):
+        assert report["scores"] == ["", ""]
+        return
+    now, after = report["scores"]
+    reached = f"{psnr(seen[None], image):.1f} dB"
+    assert re.fullmatch(rf"Goal \d: [\d.]+ dB at R = 8, drawn by hand. Now {reached}. Best {reached}.", now)
+    assert re.fullmatch(rf"Goal \d: [\d.]+ dB at R = 8, drawn by hand. Best {reached}.", after)
+
+
+@on("KSpaceLab")
+def test_files_that_are_no_picture_get_a_sentence(report):
+    assert report["said"] == ["words.png is no picture that this browser can read.",
+                              "huge.svg has 9000 × 9000 pixels; 60 million are the most that fit.",
+                              "even.svg is of one even grey: there is nothing to see."]
+    assert report["kept"]["values"] == report["again"]["values"] != report["own"]["values"]
+    own, middle = array(report["own"]), report["own"]["width"] // 2
+    high = state_of(report, "KSpaceLab")[1]["high"]
+    assert np.abs(own[:, : middle - 2] - high).max() < 1e-3 and own[:, middle + 2:].max() < 1e-3
+
+
+@on("UnfoldingLab")
+def test_unfolded_as_the_g_factor_says(report):
+    data, meta = state_of(report, "UnfoldingLab")
+    count, shape = np.prod(meta["shape"]), meta["shape"]
+    real, imaginary = data[: 2 * count].view(np.int8).reshape(2, *shape) * (meta["high"] / 127)
+    truth, inside = real + 1j * imaginary, data[2 * count:].reshape(shape) > 0
+    lab = UnfoldingLab(torch.from_numpy(truth), meta["spacing"])
+    g = g_factor(lab.maps(60).to(torch.complex64), (2, 1)).numpy()
+    assert np.abs(array(report["unfolded"]["g"]) - g)[inside].max() < 1e-3 and g.max() > 2
+    error = (array(report["unfolded"]["image"]) - np.abs(truth))[inside & (np.abs(truth) > 0.4)]
+    expected = meta["sigma"] * g[inside & (np.abs(truth) > 0.4)]
+    assert 0.9 < np.mean((error / expected) ** 2) < 1.15               # what noise along the phase gives
+    assert float(re.search(r"g = ([\d.]+)", report["unfolded"]["words"])[1]) <= g.max() + 0.01
+    assert "g is infinite" in report["alike"]
+    pairs = inside[: shape[0] // 2] & inside[shape[0] // 2:]
+    assert report["unanswered"] == 2 * pairs.sum() > 0
+
+
+@on("VoxelSizeLab")
+def test_slice_and_patch_of_one_voxel_size(report):
+    data, meta = state_of(report, "VoxelSizeLab")
+    ends = np.cumsum([np.prod(size["shape"]) for size in meta["sizes"]])
+    slices = [meta["low"] + part.reshape(size["shape"]) * ((meta["high"] - meta["low"]) / 255)
+              for part, size in zip(np.split(data, ends[:-1]), meta["sizes"])]
+    assert np.allclose(array(report["sized"]["slice"]), slices[-1])
+    assert np.allclose(array(report["sized"]["patch"]), centre_patch(slices[-1]))
+
+    def upper(image):
+        window = np.outer(*(torch.hann_window(n, dtype=torch.float64) for n in image.shape))
+        power = np.abs(np.fft.fftshift(np.fft.fft2(window * image, norm="ortho"))) ** 2 / (window**2).mean()
+        k = np.hypot(*np.meshgrid(*((np.arange(n) - n // 2) / n for n in image.shape), indexing="ij"))
+        ring = np.floor(2 * meta["rings"] * k + 1e-9)
+        return sum(power[ring == b].mean() for b in range(meta["rings"] // 2, meta["rings"]))
+
+    assert f"{upper(slices[-1]) / upper(slices[0]):.1f} times the power" in report["sized"]["words"]
 
 
 @on("NoiseLab")

@@ -58,6 +58,20 @@ def test_links_lead_somewhere(page, report):
     assert [t for t in sorted(targets) if not (HTML / t).is_file()] == []
 
 
+@pytest.mark.skipif(not PAGES, reason="no built pages")
+def test_reader_chooses_the_colours_and_searches():
+    """What stands around the text; also of pages that are opened as files."""
+    with served() as roots:
+        seen = subprocess.run(
+            ["node", Path(__file__).parent / "frame.mjs", find_browser(), f"{roots['file']}intro.html"],
+            capture_output=True, text=True, timeout=120,
+        )
+    assert seen.returncode == 0, seen.stderr
+    seen = json.loads(seen.stdout)
+    assert seen["before"] == "rgb(255, 255, 255)" != seen["after"]
+    assert {"glossary.html", "03_undersampling.html"} <= set(seen["found"]) <= set(PAGES)
+
+
 @functools.cache
 def transferred(path):
     """Bytes of a file on its way to a reader: the server of the pages compresses text."""
