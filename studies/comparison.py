@@ -22,10 +22,10 @@ FIXED = ["fixed_1mm", "fixed_2mm", "fixed_3mm"]
 PRIORS = [*FIXED, "diverse", "diverse_conditioned"]
 SOLVER = {"weight": [0.1, 3.0], "iterations": [16, 64]}
 MIDDLE = [-16, 16]                                      # of the readout, voxels; coarse scans are whole
-SCANS = {       # voxel sizes in mm: tuned at, tested at, block of the readout, whose heads
-    "fine": dict(tuned=1.5, tested=[1, [4, 1, 1]], block=MIDDLE, people=SHARP),
-    "middle": dict(tuned=1.5, tested=[1.5, 2], block=MIDDLE, people=PEOPLE),
-    "coarse": dict(tuned=3, tested=[3, 4], block=None, people=PEOPLE),
+SCANS = {       # voxel sizes in mm: tuned at, tested at, the finer grid; block of the readout, whose heads
+    "fine": dict(tuned=1.5, tested=[1, [4, 1, 1]], finer=None, block=MIDDLE, people=SHARP),
+    "middle": dict(tuned=1.5, tested=[1.5, 2], finer=1, block=MIDDLE, people=PEOPLE),
+    "coarse": dict(tuned=3, tested=[3, 4], finer=2, block=None, people=PEOPLE),
 }
 CLASSICAL = [
     {"method": "cg_sense", "tune": {"regularization": [0.0003, 0.03], "iterations": [5, 40]}},
@@ -40,7 +40,7 @@ PARTS = [
     dict(accelerations=[8], seeds=[0], every=False, scans=["middle", "coarse"], maps="espirit", note=", ESPIRiT"),
     dict(accelerations=[8], seeds=[0], every=False, scans=["decimated"], decimated=True, note=", decimated"),
 ]
-DECIMATED = dict(tuned=3, tested=[2, 3, 4], block=None, people=["allineate_arc2017", "brainchop_T1"])
+DECIMATED = dict(tuned=3, tested=[2, 3, 4], finer=None, block=None, people=["allineate_arc2017", "brainchop_T1"])
 SLICE = 128                                             # mm a side, of the slices that are kept
 
 
@@ -61,8 +61,15 @@ KNOWN = methods.METHODS | {"function_space": function_space}
 
 def compared(run, scans, every=True):
     """The entries of a sweep's methods."""
-    every_one = TWO_GRIDS + operators(run, scans, SOLVER)
+    every_one = TWO_GRIDS + on_a_finer_grid(scans) + operators(run, scans, SOLVER)
     return CLASSICAL + AS_IT_IS + (every_one if every else TWO_GRIDS[:1])
+
+
+def on_a_finer_grid(scans):
+    """The diverse prior on the grid that Fourier interpolation has for a finer prior: what the grid alone brings."""
+    size = scans["finer"]
+    return [{"name": "finer grid", "method": "variational", "representations": ["fourier"], "priors": ["diverse"],
+             "settings": {"prior_voxel_size": [size] * 3}, "tune": SOLVER}] if size else []
 
 
 def operators(run, scans, ranges):
@@ -85,7 +92,7 @@ def slices(rows):
 def study(run):
     best = {}
     for size in (1.5, 3):
-        scans = next(s for s in SCANS.values() if s["tuned"] == size)
+        scans = next(s for s in SCANS.values() if s["tuned"] == size and s["finer"])
         best[size] = tune(run, check_sweep(dict(
             volumes=[VALIDATION], voxel_sizes=[size], accelerations=[8], seeds=[0], blocks=[scans["block"]],
             methods=compared(run, scans)), KNOWN), KNOWN)

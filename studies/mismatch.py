@@ -16,8 +16,7 @@ from mrilab.metrics import head_mask, psnr
 from mrilab.mismatch import METERS, Reading, quiet
 from mrilab.variational import reconstruct
 
-from .people import PEOPLE, SHARP, here
-from .scans import prior_of, simulated
+from .scans import PEOPLE, SHARP, here, prior_of, simulated
 
 RESULTS = ["mismatch.json"]
 NEEDS = []
@@ -32,7 +31,7 @@ def measured(volume, voxel_size, acceleration, block, prior, seed=0, device="cpu
 
     The parts and the noise are those of the seed: readings of several priors on the same scan belong together.
     """
-    acquisition, truth = simulated(volume, voxel_size, acceleration, block, seed, native=True)
+    acquisition, truth = simulated(volume, voxel_size, acceleration, block, seed)
     acquisition, network = acquisition.to(device), {prior: prior_of(prior, device=device)}
     with quiet():
         image = reconstruct(acquisition, network[prior], seed=seed, progress=False).image.cpu()

@@ -13,8 +13,7 @@ from mrilab.mismatch import quiet, solver_settings
 from mrilab.variational import reconstruct
 
 from .mismatch import ACCELERATIONS
-from .people import PEOPLE, VALIDATION, here
-from .scans import prior_of, simulated
+from .scans import PEOPLE, VALIDATION, here, prior_of, simulated
 
 RESULTS = ["own_settings.json"]
 NEEDS = []
@@ -25,7 +24,7 @@ WAYS = ["held-out", "discrepancy"]
 
 def searched(volume, voxel_size, acceleration, block, prior, iterations, way, seed=0, device="cpu"):
     """The settings chosen for a scan, and the trials with the PSNR that the truth gives each."""
-    acquisition, _ = simulated(volume, voxel_size, acceleration, block, seed, native=True)
+    acquisition, _ = simulated(volume, voxel_size, acceleration, block, seed)
     chosen = solver_settings(acquisition.to(device), prior_of(prior, device=device), by=way, seed=seed, progress=False,
                              iterations=iterations)
     scan = volume, voxel_size, acceleration, block, prior, iterations
@@ -36,7 +35,7 @@ def searched(volume, voxel_size, acceleration, block, prior, iterations, way, se
 
 def with_settings(volume, voxel_size, acceleration, block, prior, iterations, options, seed=0, device="cpu"):
     """PSNR in the head with these options of the solver."""
-    acquisition, truth = simulated(volume, voxel_size, acceleration, block, seed, native=True)
+    acquisition, truth = simulated(volume, voxel_size, acceleration, block, seed)
     with quiet():
         image = reconstruct(acquisition.to(device), prior_of(prior, device=device), seed=seed, progress=False,
                             iterations=iterations, **options).image.cpu()

@@ -22,7 +22,7 @@ from .tuning import tune
 
 RESULTS = ["samplers.json"]
 NEEDS = []
-VOXEL_SIZE, ACCELERATION, BLOCK = 2, 8, (-16, 16)
+VOXEL_SIZE, ACCELERATION, BLOCK = 2, 8, [-16, 16]
 BUDGETS, TUNED_AT = (1000, 3000, 10000), (1000, 10000)
 
 

@@ -15,7 +15,7 @@ from .tuning import tune
 
 RESULTS = ["solvers.json"]
 NEEDS = []
-VOXEL_SIZE, BLOCK = 2, (-12, 12)
+VOXEL_SIZE, BLOCK = 2, [-12, 12]
 DEFAULTS = {
     "fast": dict(weight=0.7, sigma=[0.1, 0.005], slab=1),
     "paper": dict(weight=0.01, learning_rate=0.02, sigma=[0.3, 0.01], power=1.0, schedule="uniform"),

@@ -151,7 +151,7 @@ def made(found):
 
 def denoising(name):
     """PSNR of denoising, mean over test people, by voxel size and noise level, beside that of the noisy slices."""
-    for found in map(result, ("people_denoising", "denoising")):
+    for found in map(result, ("denoising",)):
         rows = [row for row in found["rows"] if row["method"] in (name, "noisy")] if found else []
         if not any(row["method"] == name for row in rows):
             continue
