@@ -444,6 +444,9 @@ def _check(planes: tuple[str, ...], setting: str, discrepancy: float | None, opt
         check_whole(options.get(name, 1), name)
     if options["slices"] is not None:
         check_whole(options["slices"], "slices")
+    if not 0 <= options.get("momentum", 0) < 1:
+        raise ValueError(f"momentum: found {options['momentum']!r}, expected a share of the last step, from 0 to "
+                         "below 1")
     for name, value in (("learning_rate", options.get("learning_rate")), ("discrepancy", discrepancy)):
         if value is not None and not 0 < value < float("inf"):
             raise ValueError(f"{name}: found {value!r}, expected a positive number")

@@ -291,8 +291,8 @@ def test_bad_arguments(scan, change, message):
 
 
 @pytest.mark.parametrize("setting, option, allowed", [
-    ("fast", dict(power=1.0), "iterations, fraction, slices, slab, schedule, sigma, weight, cg_iterations$"),
-    ("fast", dict(learning_rate=0.1), "cg_iterations$"), ("fast", dict(generator=None), "cg_iterations$"),
+    ("fast", dict(power=1.0), "iterations, fraction, slices, slab, schedule, sigma, weight, cg_iterations, momentum$"),
+    ("fast", dict(learning_rate=0.1), "momentum$"), ("fast", dict(generator=None), "momentum$"),
     ("paper", dict(cg_iterations=3),
      "iterations, fraction, slices, slab, schedule, sigma, weight, power, learning_rate, pass_through$")])
 def test_an_option_of_the_other_setting_is_rejected(scan, setting, option, allowed):
@@ -304,7 +304,7 @@ def test_an_option_of_the_other_setting_is_rejected(scan, setting, option, allow
 
 def test_the_settings_are_what_their_solvers_say():
     assert SETTINGS["fast"]["weight"] == 0.35 and SETTINGS["paper"]["slab"] == 5
-    assert set(SETTINGS["fast"]) - set(SETTINGS["paper"]) == {"cg_iterations"}
+    assert set(SETTINGS["fast"]) - set(SETTINGS["paper"]) == {"cg_iterations", "momentum"}
     assert set(SETTINGS["paper"]) - set(SETTINGS["fast"]) == {"power", "learning_rate", "pass_through"}
 
 
@@ -312,3 +312,28 @@ def test_kspace_of_zeros(scan):
     a = scan[0]
     with pytest.raises(ValueError, match="k-space of zeros"):
         reconstruct(Acquisition(0 * a.kspace, a.maps, a.mask, a.voxel_size), Prior(Oracle(), (1, 1)), progress=False)
+
+
+@pytest.mark.parametrize("momentum", [-0.1, 1.0, float("nan")])
+def test_momentum_is_a_share(scan, momentum):
+    with pytest.raises(ValueError, match="momentum: found .*, expected a share of the last step, from 0 to below 1"):
+        reconstruct(scan[0], load_prior("diverse"), momentum=momentum, progress=False)
+
+
+def test_momentum_looks_ahead(scan):
+    """The first step is that without; each later one denoises what lies half of the last step ahead."""
+    acquisition, _ = scan
+    seen = []
+    prior = Prior(Oracle(), (1, 9))
+    denoise = prior.denoise
+    prior.denoise = lambda x, *more: seen.append(to_complex(x)) or denoise(x, *more)
+    images = []
+    reconstruct(acquisition, prior, planes="axial", iterations=3, fraction=1.0, momentum=0.5, progress=False,
+                callback=lambda i, image, misfit: images.append(image))
+    scale = Problem(acquisition, Prior(Oracle(), (1, 9))).scale
+    order = torch.randperm(len(images[0]), generator=torch.Generator().manual_seed(0))
+    start = Problem(acquisition, Prior(Oracle(), (1, 9))).start
+    assert torch.allclose(seen[0], start[order], atol=1e-5)
+    after = [sorted(slices.abs().mean().item() for slices in volume) for volume in
+             (seen[2], (images[1] + 0.5 * (images[1] - images[0])) / scale)]
+    assert after[0] == pytest.approx(after[1], rel=1e-3)

@@ -9,7 +9,7 @@ from .saying import Told, each
 
 
 def check(options: Namespace) -> None:
-    """What looks wrong with files (:func:`~mrilab.commands.looking.check`), and which prior fits if that is asked."""
+    """What looks wrong with files, and, if that is asked, which prior fits."""
     priors = None if options.priors is None else wanted(options.priors, options.device)
     doubts = None
     try:
