@@ -46,7 +46,7 @@ def test_shipped_cards_are_cards(entry):
     text = json.loads(datasets.fetch(entry.name).with_suffix(".json").read_text())
     found = json.loads(card.model_dump_json())
     assert {key: found[key] for key in text} == text        # nothing is lost, known here or not
-    prior = new_prior(card.network, card.voxel_sizes, card.widths, card.conditioned, card.sigma_data)
+    prior = new_prior(card.network, card.voxel_sizes, card.widths, card.conditioned, card.sigma_data, light=card.light)
     assert sum(p.numel() for p in prior.net.parameters()) == found["parameters"]
 
 
