@@ -129,7 +129,13 @@ def named(priors: Priors, device: str | torch.device = "cpu") -> dict[str, Prior
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the warning that a prior was trained at other voxel sizes: whether that matters is the question."""
+    """Without the warning that a prior was trained at other voxel sizes: whether that matters is the question.
+
+    Examples
+    --------
+    >>> with quiet():
+    ...     warnings.warn("voxel size 6 x 6 x 6 mm: the prior was trained on 1 to 4 mm", stacklevel=1)
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "voxel size .* the prior was trained on")
         yield
