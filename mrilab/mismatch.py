@@ -129,7 +129,13 @@ def named(priors: Priors, device: str | torch.device = "cpu") -> dict[str, Prior
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the warning that a prior was trained at other voxel sizes: whether that matters is the question."""
+    """Without the warning that a prior was trained at other voxel sizes: whether that matters is the question.
+
+    Examples
+    --------
+    >>> with quiet():
+    ...     warnings.warn("voxel size 6 x 6 x 6 mm: the prior was trained on 1 to 4 mm", stacklevel=1)
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "voxel size .* the prior was trained on")
         yield
@@ -387,6 +393,20 @@ def mismatch(acquisition: Acquisition, priors: Priors, meters: Sequence[str] = t
             for meter in meters}
 
 
+def as_options(settings: Mapping[str, Any], first: float) -> dict[str, Any]:
+    """A trial's settings as the solver takes them: ``last`` ends its noise levels, which begin at ``first``.
+
+    Examples
+    --------
+    >>> as_options({"weight": 0.3, "last": 0.01}, 0.1)
+    {'weight': 0.3, 'sigma': (0.1, 0.01)}
+    """
+    found = dict(settings)
+    if "last" in found:
+        found["sigma"] = (first, min(first, found.pop("last")))
+    return found
+
+
 def solver_settings(acquisition: Acquisition, prior: Prior | str, ranges: Ranges | None = None, trials: int = 14,
                     by: str = "held-out", seed: int = 0, device: str | torch.device = "cpu", progress: bool = True,
                     **fixed: Any) -> Chosen:
@@ -432,10 +452,7 @@ def solver_settings(acquisition: Acquisition, prior: Prior | str, ranges: Ranges
         ranges = {"weight": (weight / 3, 8 * weight), "last": (last / 2, 8 * last)}
 
     def own(settings: Mapping[str, Any]) -> dict[str, Any]:
-        found = {**settings, **fixed}
-        if "last" in found:
-            found["sigma"] = (first, min(first, found.pop("last")))
-        return found
+        return as_options({**settings, **fixed}, first)
 
     def method(used: Acquisition, **settings: Any) -> Reconstruction:
         with quiet():

@@ -9,8 +9,8 @@ the solver's own; *truth* is the best of all that was tried on the scan.
 import numpy as np
 
 from mrilab.metrics import head_mask, psnr
-from mrilab.mismatch import quiet, solver_settings
-from mrilab.variational import reconstruct
+from mrilab.mismatch import as_options, quiet, solver_settings
+from mrilab.variational import SETTINGS, reconstruct
 
 from .mismatch import ACCELERATIONS
 from .scans import PEOPLE, VALIDATION, here, prior_of, simulated
@@ -20,6 +20,7 @@ NEEDS = []
 BLOCKS = {1.5: [-4, 4], 2: [-5, 5], 3: [-8, 8]}         # of the readout, voxels, by voxel size
 ITERATIONS = 16
 WAYS = ["held-out", "discrepancy"]
+FIRST = SETTINGS["fast"]["sigma"][0]                     # noise level; the last one is searched
 
 
 def searched(volume, voxel_size, acceleration, block, prior, iterations, way, seed=0, device="cpu"):
@@ -28,7 +29,8 @@ def searched(volume, voxel_size, acceleration, block, prior, iterations, way, se
     chosen = solver_settings(acquisition.to(device), prior_of(prior, device=device), by=way, seed=seed, progress=False,
                              iterations=iterations)
     scan = volume, voxel_size, acceleration, block, prior, iterations
-    trials = [trial | with_settings(*scan, as_options(trial["settings"]), seed, device) for trial in chosen.trials]
+    trials = [trial | with_settings(*scan, as_options(trial["settings"], FIRST), seed, device)
+              for trial in chosen.trials]
     settings = {key: chosen.settings[key] for key in ("weight", "sigma")}
     return dict(settings=settings, edges=chosen.edges, trials=trials) | with_settings(*scan, settings, seed, device)
 
@@ -42,17 +44,6 @@ def with_settings(volume, voxel_size, acceleration, block, prior, iterations, op
     return dict(psnr_head=psnr(image, truth, head_mask(truth)))
 
 
-def as_options(settings):
-    """A trial's settings as the solver takes them.
-
-    Examples
-    --------
-    >>> as_options({"weight": 0.3, "last": 0.01})
-    {'weight': 0.3, 'sigma': [0.1, 0.01]}
-    """
-    return {"weight": settings["weight"], "sigma": [0.1, min(0.1, settings["last"])]}
-
-
 def study(run):
     people = here(PEOPLE)
     scans = [dict(volume=person, voxel_size=size, acceleration=r, block=block, prior="diverse", iterations=ITERATIONS)
@@ -63,7 +54,7 @@ def study(run):
         trials.setdefault((row["volume"], row["voxel_size"], row["acceleration"]), []).extend(row["trials"])
     for (volume, size, r), tried in trials.items():
         if volume == VALIDATION:
-            best[size, r] = as_options(max(tried, key=lambda t: t["psnr_head"])["settings"])
+            best[size, r] = as_options(max(tried, key=lambda t: t["psnr_head"])["settings"], FIRST)
     tested = [scan for scan in scans if scan["volume"] != VALIDATION]
     fixed = iter(run.rows(with_settings, [
         scan | dict(options=options) for scan in tested
