@@ -7,17 +7,17 @@ from tqdm import tqdm
 
 from mrilab.datasets import list_datasets
 from mrilab.methods import METHODS
-from mrilab.trials import at_edge, best_trial, beyond, coarse_trials, fine_trials
+from mrilab.trials import COARSE, at_edge, best_trial, beyond, coarse_trials, fine_trials
 
 from .sweep import columns, make_jobs, measure
 
 BEYOND = 6                          # more where the best of them lies at the edge of what was tried
 
 
-def tune(run, sweep, methods=METHODS):
+def tune(run, sweep, methods=METHODS, count=COARSE):
     """The best settings of each method on a sweep's volumes, by PSNR, with the same number of trials for each.
 
-    Ten coarse trials on a log grid of a method's one or two settings; as long as the best lies at the edge of what was
+    Coarse trials on a log grid of a method's one or two settings; as long as the best lies at the edge of what was
     tried, another one further out, six at most; then four fine ones about the best. Each trial is judged by its mean
     PSNR over the sweep's voxel sizes, accelerations, blocks and seeds. One that fails counts as worst.
 
@@ -29,6 +29,8 @@ def tune(run, sweep, methods=METHODS):
         range of one or two settings, between whole numbers for a setting that counts. Without it the method has
         a single trial.
     methods : dict, optional
+    count : int
+        Of the coarse trials.
 
     Returns
     -------
@@ -83,13 +85,13 @@ def tune(run, sweep, methods=METHODS):
                 raise ValueError(f"{label}: found no trial that went well: {next(iter(failed.values()))}")
 
     ranges = {label: column["tune"] for label, column in compared.items()}
-    attempt("coarse", {label: coarse_trials(ends) if ends else [{}] for label, ends in ranges.items()})
+    attempt("coarse", {label: coarse_trials(ends, count) if ends else [{}] for label, ends in ranges.items()})
     for further in range(BEYOND):
-        outside = {label: beyond(ends, trials[label]) for label, ends in ranges.items()}
+        outside = {label: beyond(ends, trials[label], count=count) for label, ends in ranges.items()}
         if not any(outside.values()):
             break
         attempt(f"beyond{further}-", outside)
-    attempt("fine", {label: fine_trials(ends, best_trial(trials[label])["settings"]) for label, ends in ranges.items()
+    attempt("fine", {label: fine_trials(ends, best_trial(trials[label])["settings"], count) for label, ends in ranges.items()
                      if ends})
     edges = {label: list(found) for label, ends in ranges.items() if (found := at_edge(ends, trials[label]))}
     for label, names in edges.items():
