@@ -48,7 +48,9 @@ class Adaptation:
     Attributes
     ----------
     kept : bool
-        Whether the prior was changed.
+        Whether the adapted prior is better at the samples that judge.
+    adapted : Prior or None
+        As the last step left it, kept or not; None if the steps diverged.
     before, after : float
         Error of reconstructions with the prior as it was and as adapted at samples that neither saw, in dB of these
         samples' energy; ``after`` is NaN if the steps diverged.
@@ -59,11 +61,12 @@ class Adaptation:
 
     Examples
     --------
-    >>> Adaptation(True, -9.0, -9.4, (-8.0, -8.3), 12.0).kept
-    True
+    >>> Adaptation(False, None, -9.0, math.nan, (-8.0, 0.3), 12.0).kept
+    False
     """
 
     kept: bool
+    adapted: Prior | None
     before: float
     after: float
     losses: tuple[float, ...]
@@ -196,7 +199,7 @@ def adapt(acquisition: Acquisition, prior: Prior, *, rank: int = 4, steps: int =
             image = reconstruct(rest, network, planes=planes, seed=seed, progress=False, **options).image
         return 20 * math.log10(prediction_error(image, acquisition, judge))
 
-    before, adapted, generator = error(prior), copy.deepcopy(prior), torch.Generator().manual_seed(seed)
+    before, generator = error(prior), torch.Generator().manual_seed(seed)
     factors, losses = low_rank(prior, rank, generator), list[float]()
     if not factors:
         raise ValueError("prior: found no matrix of weights, expected a network")
@@ -204,16 +207,17 @@ def adapt(acquisition: Acquisition, prior: Prior, *, rank: int = 4, steps: int =
     for loss in (bar := tqdm(learning, desc="adapt", total=steps, disable=not progress)):
         losses.append(loss)
         bar.set_postfix_str(f"error {loss:.2f} dB", refresh=False)
-    after = math.nan
+    adapted, after = None, math.nan
     if losses[-1] < 0:
+        adapted = copy.deepcopy(prior)
         adapted.load_state_dict(updated(prior, factors), strict=False)
         after = error(adapted)
-    kept = after < before
-    if not kept:
-        why = f"{after:.2f} dB after, {before:.2f} dB before" if not math.isnan(after) else f"diverged at step {len(losses)}"
-        warnings.warn(f"adaptation: the prior is left as it was (error at samples held out: {why})", stacklevel=2)
-    found = Adaptation(kept, before, after, tuple(losses), time.perf_counter() - begin)
-    return adapted if kept else prior, found
+    found = Adaptation(after < before, adapted, before, after, tuple(losses), time.perf_counter() - begin)
+    if adapted is not None and found.kept:
+        return adapted, found
+    why = f"{after:.2f} dB after, {before:.2f} dB before" if adapted else f"diverged at step {len(losses)}"
+    warnings.warn(f"adaptation: the prior is left as it was (error at samples held out: {why})", stacklevel=2)
+    return prior, found
 
 
 def _learn(rest: Acquisition, targets: torch.Tensor, prior: Prior, factors: Factors, steps: int, learning_rate: float,
