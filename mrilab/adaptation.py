@@ -4,13 +4,13 @@ The network is moved to where its clean images predict measured samples, as in s
 et al., arXiv 2308.14409) and the deep diffusion image prior (Chung and Ye, arXiv 2407.10641): each matrix of weights
 ``W`` becomes ``W + B A`` of low rank, ``B`` zero at first, and a step goes down the gradient of
 
-    ``log |A_t D(x; sigma) - y_t|^2``,
+    ``log |A_t D(x + sigma n; sigma) - y_t|^2``,
 
 all slices of a plane denoised and put together to a volume, so that one update serves the whole scan. Those authors
 take the misfit at all samples, which ``x`` already fits. Here the samples are split in three: from the first part comes
-``x``, the image that the solver shows to the network at the noise level ``sigma``, aliasing and all; the second part,
-``t``, which ``x`` never saw, is what it learns from; the third judges. If a reconstruction does not predict these
-better with the adapted prior than without, the prior stays as it was.
+``x``, a reconstruction with the prior as it is; the second part, ``t``, which ``x`` never saw, is what the network
+learns from; the third judges. If a reconstruction does not predict these better with the adapted prior than without,
+the prior stays as it was.
 """
 
 import copy
@@ -26,14 +26,13 @@ from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
-from .checks import PLANES, check_whole, in_plane
+from .checks import PLANES, check_falling, check_whole, in_plane
 from .diffusion import Prior, to_channels, to_complex
 from .holdout import prediction_error, split_samples, used_part
+from .metrics import percentile
 from .mismatch import quiet
 from .operators import SenseOperator
-from .problem import Problem
-from .representations import represent
-from .variational import SETTINGS, half_quadratic_splitting, noise_schedule, reconstruct
+from .variational import reconstruct
 from .volumes import Acquisition
 
 JUDGE = 0.1                     # share of the samples outside the centre that judges, and nothing else
@@ -137,9 +136,9 @@ def denoised_volume(x: torch.Tensor, prior: Prior, weights: dict[str, torch.Tens
     return denoised[0] if prior.dims == 3 else denoised.movedim(0, axis)
 
 
-def adapt(acquisition: Acquisition, prior: Prior, *, rank: int = 4, steps: int = 40, learning_rate: float = 1e-3,
-          share: float = 0.3, planes: Sequence[str] = tuple(PLANES), seed: int = 0, progress: bool = True,
-          **options: Any) -> tuple[Prior, Adaptation]:
+def adapt(acquisition: Acquisition, prior: Prior, *, rank: int = 4, steps: int = 40, learning_rate: float = 2e-4,
+          share: float = 0.3, sigma: Sequence[float] = (0.1, 0.03), planes: Sequence[str] = tuple(PLANES),
+          seed: int = 0, progress: bool = True, **options: Any) -> tuple[Prior, Adaptation]:
     """A copy of a prior, adapted to a scan; or the prior itself, with a warning, if that does not pay.
 
     Parameters
@@ -150,11 +149,14 @@ def adapt(acquisition: Acquisition, prior: Prior, *, rank: int = 4, steps: int =
     rank : int
         Of the update of each matrix of weights.
     steps : int
-        Of Adam, each at one noise level of the solver and in one plane, drawn at random.
+        Of Adam, each at one noise level and in one plane, drawn at random.
     learning_rate : float
         Falls linearly to zero.
     share : float
         Of the samples outside the centre, to learn from.
+    sigma : tuple of float
+        Highest and lowest noise level of the steps, for images whose 99th percentile is 1. Below the error of the image
+        the network would learn to undo that error instead, which the solver's small steps then repeat.
     planes : sequence of str
         As for :func:`mrilab.variational.reconstruct`.
     seed : int
@@ -162,7 +164,7 @@ def adapt(acquisition: Acquisition, prior: Prior, *, rank: int = 4, steps: int =
     progress : bool
         Show a bar.
     **options
-        Of the solver, setting ``fast``, as :func:`mrilab.variational.reconstruct` takes them.
+        Of the solver, as :func:`mrilab.variational.reconstruct` takes them, but for its ``sigma``.
 
     Returns
     -------
@@ -187,6 +189,7 @@ def adapt(acquisition: Acquisition, prior: Prior, *, rank: int = 4, steps: int =
     """
     for name, value in (("rank", rank), ("steps", steps)):
         check_whole(value, name)
+    check_falling(sigma)
     if not 0 < learning_rate < math.inf:
         raise ValueError(f"learning_rate: found {learning_rate!r}, expected a positive number")
     begin = time.perf_counter()
@@ -194,16 +197,20 @@ def adapt(acquisition: Acquisition, prior: Prior, *, rank: int = 4, steps: int =
     rest = used_part(acquisition, judge)
     targets, = split_samples(rest, share, 1, seed + 1)
 
-    def error(network: Prior) -> float:
+    def image_of(part: Acquisition, network: Prior) -> torch.Tensor:
         with quiet():
-            image = reconstruct(rest, network, planes=planes, seed=seed, progress=False, **options).image
-        return 20 * math.log10(prediction_error(image, acquisition, judge))
+            return reconstruct(part, network, planes=planes, seed=seed, progress=False, **options).image
+
+    def error(network: Prior) -> float:
+        return 20 * math.log10(prediction_error(image_of(rest, network), acquisition, judge))
 
     before, generator = error(prior), torch.Generator().manual_seed(seed)
     factors, losses = low_rank(prior, rank, generator), list[float]()
     if not factors:
         raise ValueError("prior: found no matrix of weights, expected a network")
-    learning = _learn(rest, targets, prior, factors, steps, learning_rate, planes, generator, options)
+    image = image_of(used_part(rest, targets), prior)
+    whole = [p for p in planes if min(image.movedim(PLANES[p], 0)[0].shape) > 1] or planes
+    learning = _learn(rest, targets, image, prior, factors, steps, learning_rate, sigma, whole, generator)
     for loss in (bar := tqdm(learning, desc="adapt", total=steps, disable=not progress)):
         losses.append(loss)
         bar.set_postfix_str(f"error {loss:.2f} dB", refresh=False)
@@ -220,26 +227,21 @@ def adapt(acquisition: Acquisition, prior: Prior, *, rank: int = 4, steps: int =
     return prior, found
 
 
-def _learn(rest: Acquisition, targets: torch.Tensor, prior: Prior, factors: Factors, steps: int, learning_rate: float,
-           planes: Sequence[str], generator: torch.Generator, options: dict[str, Any]) -> Iterator[float]:
+def _learn(rest: Acquisition, targets: torch.Tensor, image: torch.Tensor, prior: Prior, factors: Factors, steps: int,
+           learning_rate: float, sigma: Sequence[float], planes: Sequence[str], generator: torch.Generator
+           ) -> Iterator[float]:
     """Steps of Adam, which change the factors; yields the error before each, and ends at one of an image of zeros."""
-    settings = SETTINGS["fast"] | options
-    with quiet():
-        problem = Problem(used_part(rest, targets), prior)
-    image = represent("voxel", problem.start, problem.voxel_size)
-    shown = [problem.start] + [x.clone() for x, _ in half_quadratic_splitting(problem, image, planes, generator,
-                                                                             **settings)]
-    planes = [p for p in planes if min(problem.start.movedim(PLANES[p], 0)[0].shape) > 1] or planes
-    levels = [level() for level in noise_schedule(settings["schedule"], settings["sigma"], settings["iterations"],
-                                                  generator)]
-    operator = SenseOperator(problem.operator.maps, targets)
-    measured = rest.kspace.to(operator.mask.device) * operator.mask[..., None] / problem.scale
+    scale = percentile(image, 0.99)
+    operator = SenseOperator(rest.maps.to(image.device), targets)
+    measured = rest.kspace.to(image.device) * operator.mask[..., None] / scale
     adam = torch.optim.Adam([factor for pair in factors.values() for factor in pair], learning_rate, betas=(0.9, 0.99))
     fall = torch.optim.lr_scheduler.LinearLR(adam, 1, 0, total_iters=steps)
     for _ in range(steps):
-        at, plane = (int(torch.randint(n, (), generator=generator)) for n in (len(levels), len(planes)))
-        denoised = denoised_volume(shown[at], prior, updated(prior, factors), levels[at], problem.voxel_size,
-                                   planes[plane])
+        plane = planes[int(torch.randint(len(planes), (), generator=generator))]
+        level = sigma[0] * (sigma[1] / sigma[0]) ** torch.rand((), generator=generator).item()
+        noise = torch.view_as_complex(torch.randn(*image.shape, 2, generator=generator)).to(image.device)
+        denoised = denoised_volume(image / scale + level * noise, prior, updated(prior, factors), level,
+                                   rest.voxel_size, plane)
         loss = 20 * ((operator.forward(denoised) - measured).norm() / measured.norm()).log10()
         yield loss.item()
         if not loss < 0:
