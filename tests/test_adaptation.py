@@ -78,8 +78,8 @@ def least_squares(scan, prior, draws=16, seed=0):
     return torch.linalg.solve(normal, right).reshape(2, 2)
 
 
-@pytest.mark.parametrize("start", [[[-1.0, 0.0], [0.0, -1.0]], [[-0.5, 0.2], [-0.2, -0.5]]])
-def test_wrong_linear_denoiser_becomes_that_of_least_squares(scan, start):
+def test_wrong_linear_denoiser_becomes_that_of_least_squares(scan):
+    start = [[-1.0, 0.0], [0.0, -1.0]]
     prior = Prior(Linear(start), (6, 6))
     adapted, found = quietly(scan, prior, rank=2, steps=150, learning_rate=0.1, sigma=(SIGMA, SIGMA),
                              iterations=1)
