@@ -23,7 +23,7 @@ NEEDS = []
 BLOCKS = {1.5: [-6, 6], 3: [-12, 12]}                   # of the readout, voxels, by voxel size
 PRIORS = ["fixed_1mm", "fixed_3mm", "diverse"]
 SHIFTED = [(1.5, "fixed_3mm"), (3, "fixed_1mm")]
-TRIALS = [dict(steps=steps, learning_rate=rate) for steps in (32, 96) for rate in (1e-4, 3e-4, 1e-3)]
+TRIALS = [dict(steps=steps, learning_rate=rate) for steps in (40, 240) for rate in (1e-4, 3e-4, 1e-3)]
 
 
 def adapted(volume, voxel_size, acceleration, block, prior, settings, seed=0, device="cpu"):
