@@ -55,12 +55,11 @@ def load(name, folder=RESULTS):
 
     Examples
     --------
-    >>> denoising = load("denoising")
-    >>> denoising.hardware, denoising["rows"][0]["method"]
-    ('AMD EPYC, 1 threads', 'fixed_1mm')
-    >>> load("cost", folder="data")
+    >>> sorted(load("denoising")["rows"][0])
+    ['method', 'psnr', 'sigma', 'volume', 'voxel_size']
+    >>> load("samplers", folder="data")
     Traceback (most recent call last):
-    FileNotFoundError: data/cost.json: no such file; python -m studies cost makes it
+    FileNotFoundError: data/samplers.json: no such file; python -m studies samplers makes it
     """
     path, table = (Path(folder) / f"{name}{suffix}" for suffix in (".json", ".csv"))
     if table.is_file():

@@ -84,8 +84,8 @@ def digests(asked):
 
     Examples
     --------
-    >>> {name: digest[:4] for name, digest in digests({"prior": "diverse", "volumes": ["qtim_MRHead"]}).items()}
-    {'diverse': 'e155', 'qtim_MRHead': 'efd4'}
+    >>> {name: len(digest) for name, digest in digests({"prior": "diverse", "volumes": ["qtim_MRHead"]}).items()}
+    {'diverse': 64, 'qtim_MRHead': 64}
     >>> digests({"prior": "runs/three_d/absent.safetensors"})
     Traceback (most recent call last):
     FileNotFoundError: runs/three_d/absent.safetensors: no such file
