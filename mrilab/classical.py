@@ -49,8 +49,8 @@ def cg_sense(acquisition: Acquisition, regularization: float = 0.005, iterations
     acquisition : Acquisition
     regularization : float
         Weight of ``|x|^2``. For maps whose squares sum to 1, the eigenvalues of the normal operator lie
-        between 0 and 1: directions whose eigenvalue is below the weight are damped. On the validation slab 0.01 is
-        best at 1 mm and 0.003 at 2 and 3 mm (``data/results/tuning_solver.json``); the default lies between.
+        between 0 and 1: directions whose eigenvalue is below the weight are damped. On the validation slab 0.01 was
+        best at 1 mm and 0.003 at 2 and 3 mm; the default lies between.
     iterations : int
         At most this many conjugate-gradient steps.
     tolerance : float
@@ -171,8 +171,8 @@ def total_variation(acquisition: Acquisition, weight: float = 0.0005, iterations
     acquisition : Acquisition
         Scaled as in :func:`l1_wavelet`.
     weight : float
-        In those units. On the validation slab 0.0008, 0.0004 and 0.0003 are best for 2 mm and R = 4, 8 and 12, and
-        0.0006 and 0.0005 for 1 mm and R = 8 and 12 (``data/results/tuning_classical.json``); the default lies between.
+        In those units. On the validation slab 0.0008, 0.0004 and 0.0003 were best for 2 mm and R = 4, 8 and 12, and
+        0.0006 and 0.0005 for 1 mm and R = 8 and 12; the default lies between.
     iterations : int
         As in :func:`l1_wavelet`.
     progress : bool

@@ -6,7 +6,7 @@ the standard deviation of the difference over that of the noise on 2 mm. The noi
 counts its standard deviation per pixel would call it `sigma` on both grids; its density, at which the operator
 looks, is that of white noise of twice `sigma` on 1 mm. The plain priors are told the one and the other.
 `reconstructions` has the PSNR of the solver, at its defaults, with each operator and interpolation on that
-person, at the voxel sizes where `comparison` tunes; `chosen` the best interpolation there, which `comparison` takes.
+person, at the voxel sizes where `comparison` tunes; `chosen` the best interpolation there.
 """
 
 import itertools
