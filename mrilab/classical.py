@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from .checks import check_weight, check_whole
 from .metrics import percentile
-from .operators import Linear, SenseOperator, conjugate_gradients, relative_misfit
+from .operators import SenseOperator, conjugate_gradients, relative_misfit
 from .volumes import Acquisition, Reconstruction
 from .wavelets import LEVELS, WaveletTransform, orthogonal_names
 
@@ -197,7 +197,9 @@ def total_variation(acquisition: Acquisition, weight: float = 0.0005, iterations
     >>> psnr(result.image, truth) > psnr(cg_sense(acq, progress=False).image, truth) + 1
     True
     """
-    _operator(acquisition)
+    check_weight(weight, "weight")
+    check_whole(iterations, "iterations")
+    operator, begin = _operator(acquisition), time.perf_counter()
     mean = math.prod(acquisition.voxel_size) ** (1 / 3)
     axes = [(d, mean / size) for d, size in enumerate(acquisition.voxel_size)]
 
@@ -207,31 +209,18 @@ def total_variation(acquisition: Acquisition, weight: float = 0.0005, iterations
     def adjoint(g: torch.Tensor) -> torch.Tensor:
         return sum((per_mm * (g[d].roll(1, d) - g[d]) for d, per_mm in axes), torch.zeros(()))
 
-    def laplacian(x: torch.Tensor) -> torch.Tensor:
-        return sum((per_mm**2 * (2 * x - x.roll(1, d) - x.roll(-1, d)) for d, per_mm in axes), torch.zeros(()))
+    def system(x: torch.Tensor) -> torch.Tensor:
+        laplacian = sum((per_mm**2 * (2 * x - x.roll(1, d) - x.roll(-1, d)) for d, per_mm in axes), torch.zeros(()))
+        return operator.normal(x).add_(laplacian, alpha=rho)
 
-    return _sparse(acquisition, weight, differences, adjoint, laplacian, iterations, "total variation", progress)
-
-
-def _sparse(acquisition: Acquisition, weight: float, transform: Linear, adjoint: Linear, gram: Linear, iterations: int,
-            name: str, progress: bool) -> Reconstruction:
-    """``min |A x - y|^2 / 2 + weight |T x|_1`` by ADMM; ``gram`` is ``T^H T``.
-
-    With ``z`` in the place of ``T x`` and ``u`` the running sum of their difference: least squares for x, soft
-    thresholding for z.
-    """
-    check_weight(weight, "weight")
-    check_whole(iterations, "iterations")
-    operator, begin = _operator(acquisition), time.perf_counter()
     x, measured, scale, applications = _start(acquisition, operator)
     rho = weight / THRESHOLD
-    z = transform(x)
+    z = differences(x)                  # ADMM: z stands for the differences, u is the running sum of what they are off
     u = torch.zeros_like(z)
-    for _ in tqdm(range(iterations), desc=name, disable=not progress):
-        x, used = conjugate_gradients(lambda v: operator.normal(v).add_(gram(v), alpha=rho),
-                                      measured + rho * adjoint(z - u), x, iterations=4)
+    for _ in tqdm(range(iterations), desc="total variation", disable=not progress):
+        x, used = conjugate_gradients(system, measured + rho * adjoint(z - u), x, iterations=4)
         applications += used + 1
-        u += transform(x)
+        u += differences(x)
         z = soft_threshold(u, THRESHOLD)
         u -= z
     return _result(acquisition, operator, x * scale, applications, begin)

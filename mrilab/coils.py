@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from scipy.interpolate import make_interp_spline
 
-from .checks import check_array
+from .checks import check_array, check_whole
 from .fourier import ifft3c
 
 GRID = 24       # points along each axis at which the field of simulated coils is computed
@@ -54,8 +54,7 @@ def head_array_maps(shape: tuple[int, ...], coils: int = 8, field_of_view: Seque
     """
     if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
         raise ValueError(f"shape: found {shape!r}, expected three positive whole numbers (z, y, x)")
-    if not isinstance(coils, int) or coils < 1:
-        raise ValueError(f"coils: found {coils!r}, expected a whole number of 1 or more")
+    check_whole(coils, "coils")
     maps, knots = _fields(coils, tuple(field_of_view)), torch.linspace(-1, 1, GRID, dtype=torch.float64)
     for n in shape:
         position = (torch.arange(n) - n // 2) / (n / 2)         # in halves of the field of view

@@ -109,8 +109,8 @@ def diffusion_mbir(acquisition: Acquisition, prior: Prior, plane: str = "axial",
     corrects the noisy image, after each of 2,000 predictor and corrector steps, and joins the last slice to the first.
     Here the denoised image is corrected, as its authors do later in DDS to get by with fewer steps. The authors'
     script for MRI has ``tv = 0.005`` and twice that for the penalty of ADMM; twice is kept, and the default of ``tv``
-    is better on the validation slab (``studies/samplers.py``). Neighbours are drawn together, in the mean over runs too:
-    that is a second prior beside the network's. With ``tv=0`` this is :func:`dds`.
+    is better on the validation slab (``studies/samplers.py``). Neighbours are drawn together, in the mean over runs
+    too: that is a second prior beside the network's. With ``tv=0`` this is :func:`dds`.
 
     Parameters as for :func:`dds`, and
 

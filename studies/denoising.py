@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 
-from mrilab.checks import PLANES
+from mrilab.checks import PLANES, in_plane
 from mrilab.diffusion import to_channels, to_complex
 from mrilab.metrics import percentile, psnr
 from mrilab.simulate import smooth_phase
@@ -47,7 +47,7 @@ def slices_of(volume, voxel_size, count=24):
 def _slices_of(volume, voxel_size, count):
     image, size = noisy_head(volume, voxel_size)
     return [(image.movedim(axis, 0)[:: max(1, image.shape[axis] // count)],
-             tuple(d for a, d in enumerate(size) if a != axis)) for axis in PLANES.values()]
+             in_plane(size, axis)) for axis in PLANES.values()]
 
 
 def noisy(clean, sigma):

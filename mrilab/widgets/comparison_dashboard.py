@@ -2,7 +2,7 @@
 
 import math
 
-from ..checks import PLANES, check_voxel_size
+from ..checks import PLANES, check_choice, check_voxel_size, in_plane
 from ..plotting import describe
 from .base import Widget, check_images, draw_row, grey_range, sources, to_bytes
 
@@ -44,8 +44,7 @@ class ComparisonDashboard(Widget):
     _css = sources("css", "core", "comparison_dashboard")
 
     def __init__(self, rows, plane="axial", error_gain=5):
-        if plane not in PLANES:
-            raise ValueError(f"plane: found {plane!r}, expected one of {', '.join(PLANES)}")
+        check_choice(plane, "plane", PLANES)
         cells, rows = {}, [_check_row(row, f"rows[{i}]", PLANES[plane]) for i, row in enumerate(rows)]
         if not any(row["images"] for row in rows):
             raise ValueError(f"rows: found {len(rows)} without image and truth, expected at least one with them")
@@ -107,7 +106,7 @@ def _check_row(row, name, axis):
     names = [row["label"], ""] if row.get("label") else [
         ", ".join(str(row[key]) for key in ("method", "representation") if row.get(key)), str(row.get("prior") or "")]
     return numbers | {
-        "name": names[0], "prior": names[1], "voxel_size": size, "spacing": size[:axis] + size[axis + 1:],
+        "name": names[0], "prior": names[1], "voxel_size": size, "spacing": in_plane(size, axis),
         "images": check_images(images, name, 2, "(height, width)") if images else {},
     }
 
