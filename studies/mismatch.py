@@ -1,7 +1,7 @@
 """Whether a prior fits a scan, told from its samples alone: two meters over people, voxel sizes and priors.
 
 Scans are simulated on each test person's own voxels, eight coils of a head array, noise of 0.01 at 1 mm; R = 4 and 8, a
-block of the readout. Of each scan and each shipped prior: the divergence and the error on held-out samples
+block of the readout. Of each scan and each prior of pixels: the divergence and the error on held-out samples
 (`mrilab.mismatch`), and, with the truth, the PSNR of the reconstruction, all with the solver's defaults. A cell is a
 scan; a meter picks the prior with the lowest reading, and is right if that one's PSNR in the head is within 0.1 dB of
 the best. A person whose head is not at hand is left out, and said.
@@ -11,12 +11,13 @@ from collections import Counter
 
 import numpy as np
 
-from mrilab.datasets import list_datasets
 from mrilab.metrics import head_mask, psnr
 from mrilab.mismatch import METERS, Reading, quiet
 from mrilab.variational import reconstruct
 
-from .scans import PEOPLE, SHARP, here, prior_of, simulated
+from .comparison import PRIORS
+from .results import pack_slices
+from .scans import HEAD, PEOPLE, SHARP, here, prior_of, simulated
 
 RESULTS = ["mismatch.json"]
 NEEDS = []
@@ -24,9 +25,10 @@ BLOCKS = {1: [-4, 4], 1.5: [-6, 6], 2: [-8, 8], 3: [-12, 12], 4: [-12, 12]}     
 ACCELERATIONS = [4, 8]
 SEEDS = [0]
 EQUAL = 0.1             # dB
+SLICE = 128             # mm a side, of the pictures: of the head that ships, at the higher acceleration
 
 
-def measured(volume, voxel_size, acceleration, block, prior, seed=0, device="cpu"):
+def measured(volume, voxel_size, acceleration, block, prior, seed=0, keep_slices=0, device="cpu"):
     """What both meters say of one prior on one scan, part by part, and the quality of its image.
 
     The parts and the noise are those of the seed: readings of several priors on the same scan belong together.
@@ -38,7 +40,8 @@ def measured(volume, voxel_size, acceleration, block, prior, seed=0, device="cpu
     head = head_mask(truth)
     return {meter: list(measure(acquisition, network, seed=seed, device=device, progress=False).values[prior])
             for meter, measure in METERS.items()} | dict(
-        psnr=psnr(image, truth), psnr_head=psnr(image, truth, head), matrix=list(truth.shape))
+        psnr=psnr(image, truth), psnr_head=psnr(image, truth, head), matrix=list(truth.shape)) | (
+            {"slices": pack_slices(image, truth, acquisition.voxel_size, keep_slices)} if keep_slices else {})
 
 
 def judged(rows):
@@ -80,14 +83,16 @@ def summary(cells):
 
 
 def study(run):
-    priors = [d.name for d in list_datasets("prior")]
     scans = [dict(volume=person, voxel_size=size, acceleration=r, block=block, seed=seed)
              for person in here(PEOPLE) for size, block in BLOCKS.items() if size > 1 or person in SHARP
              for r in ACCELERATIONS for seed in SEEDS]
-    rows = iter(run.rows(measured, [scan | dict(prior=name) for scan in scans for name in priors]))
+    shown = [dict(keep_slices=SLICE) if (s["volume"], s["acceleration"]) == (HEAD, 8) else {} for s in scans]
+    rows = iter(run.rows(measured, [scan | more | dict(prior=name)
+                                    for scan, more in zip(scans, shown) for name in PRIORS]))
     cells = []
     for scan in scans:
-        mine = [next(rows) for _ in priors]
+        mine = [next(rows) for _ in PRIORS]
         cells.append(scan | judged(mine) | dict(quality={row["prior"]: row["psnr_head"] for row in mine}, rows=[
-            {key: row[key] for key in ("prior", "psnr", "psnr_head", *METERS)} for row in mine]))
-    return dict(equal=EQUAL, priors=priors, summary=summary(cells), cells=cells)
+            {key: row[key] for key in ("prior", "psnr", "psnr_head", *METERS)}
+            | ({"slice": row["slices"]["sagittal"]} if "slices" in row else {}) for row in mine]))
+    return dict(equal=EQUAL, priors=PRIORS, summary=summary(cells), cells=cells)

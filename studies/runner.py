@@ -108,6 +108,8 @@ def digests(asked):
 def commit():
     """The commit of the checkout that this package lies in, with ``-dirty`` if files other than results have changed.
 
+    A copy without git is told by the environment variable ``MRILAB_COMMIT``.
+
     Examples
     --------
     >>> set(commit().removesuffix("-dirty")) <= set("0123456789abcdef")
@@ -120,7 +122,7 @@ def commit():
         return ""
 
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!data/results")
-    return git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
+    return (git("rev-parse", "--short", "HEAD") or os.environ.get("MRILAB_COMMIT", "")) + ("-dirty" if changed else "")
 
 
 def load_record(path):

@@ -27,7 +27,9 @@ image, volume = torch.rand(32, 40), Volume(torch.rand(4, 24, 24), (3, 3, 3))
 row = dict(method="a", voxel_size=2, acceleration=4, psnr=20.0, ssim=0.5, image=image, truth=image)
 """,
          "widgets.ComparisonDashboard([row])", "widgets.IterationPlayer({'a': [0.9 * image]}, (1, 1), image)",
-         "widgets.KSpaceLab(image, (1, 1))", "widgets.NetworkLab(image, (1, 1))",
+         "widgets.KSpaceLab(image, (1, 1))",
+         "widgets.MismatchLab({'3 mm': dict(truth=image, images={'a': image}, voxel_size=(1, 1), psnr={'a': 9.0},"
+         " behind={'held-out': {'a': (0.0, 0.0)}})}, {'held-out': 'dB'})", "widgets.NetworkLab(image, (1, 1))",
          "widgets.NoiseLab(volume, {'diverse': load_prior('diverse')}, (3,), (0.1,))",
          "widgets.ReaderStudy([dict(case='a', voxel_size=(1, 1), truth=image, images={'b': image, 'c': 0.9 * image})])",
          "widgets.UnfoldingLab(image, (1, 1))", "widgets.VolumeViewer({'a': volume.data}, (3, 3, 3))",

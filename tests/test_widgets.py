@@ -57,6 +57,8 @@ NAN = volume.clone().fill_(float("nan"))
 
 DIVERSE = {"diverse": load_prior("diverse")}
 CASE = dict(case="one", images={"a": image, "b": 0.5 * image}, truth=image, voxel_size=(1, 2))
+JUDGED = dict(truth=image, images={"a": image, "b": image}, voxel_size=(1, 1), psnr={"a": 3.0, "b": 2.0},
+              behind={"held-out": {"a": (0.0, 0.0), "b": (0.4, 0.1)}})
 ROW = dict(method="a", voxel_size=2, acceleration=4, psnr=20.0, ssim=0.5, image=image, truth=image)
 
 
@@ -92,6 +94,13 @@ ROW = dict(method="a", voxel_size=2, acceleration=4, psnr=20.0, ssim=0.5, image=
     (lambda: widgets.IterationPlayer({"a": [image]}, (1, 1)), "truth: found None, expected an image, or the PSNR"),
     (lambda: widgets.IterationPlayer({"a": [image]}, (1, 1), quality={"a": [1, 2]}), "quality: found {'a': 2} numbers"),
     (lambda: widgets.IterationPlayer({"a": [image]}, (1, 1), image), r"quality\['a'\]: found \[inf\], expected finite"),
+    (lambda: widgets.MismatchLab({}, {}), "scans: found {}, expected a dict of at least one named scan"),
+    (lambda: widgets.MismatchLab({"3 mm": JUDGED, "4 mm": JUDGED | {"psnr": {"a": 3.0}}}, {"held-out": "dB"}),
+     r"scans\['4 mm'\]: found a in psnr, expected a, b"),
+    (lambda: widgets.MismatchLab({"3 mm": JUDGED}, {"other": "nats"}), r"found no prior in behind\['other'\], expect"),
+    (lambda: widgets.MismatchLab({"3 mm": JUDGED | {"psnr": {"a": 3.0, "b": float("inf")}}}, {"held-out": "dB"}),
+     r"scans\['3 mm'\]: found numbers that are not finite"),
+    (lambda: widgets.MismatchLab({"3 mm": JUDGED | {"truth": image[1:]}}, {"held-out": "dB"}), "found shapes .* one"),
     (lambda: widgets.NetworkLab(image[0], (1, 1)), "found shape .* expected 2 dimensions"),
     (lambda: widgets.ComparisonDashboard([]), "rows: found 0 without image and truth, expected at least one with them"),
     (lambda: widgets.ComparisonDashboard([ROW | {"psnr": None}]), r"rows\[0\]: found no psnr"),

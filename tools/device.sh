@@ -1,21 +1,22 @@
 #!/usr/bin/env bash
-# On a machine with a GPU and no network: CUDA tests, timings, and the training of all priors, each a part of its own.
+# On a machine with a GPU and no network: CUDA tests, timings, the training of all priors, studies, each a part of its own.
 #
 #   tools/device.sh prepare                        where there is a network: wheels to .whl/, heads by reference to .heads/
 #   OUT=results tools/device.sh tests timings train 7       there: results in $OUT, the training within 7 minutes
+#   OUT=results tools/device.sh studies 8 "comparison samplers"     studies; jobs that are done come back as runs.tgz.*
 #
 # Python there has torch, numpy, scipy, h5py, numba, scikit-image, safetensors, pytest; what else is needed comes as wheels.
 # .whl (11 MB) and .heads (12 MB) are ignored by git and must be carried. Where the tree is too large for that, the weights
 # that no CUDA test reads may stay behind: data/priors/{diverse,fixed_1mm,fixed_2mm,operator_1mm}.safetensors.
 # A training that was cut short goes on by the same command, on the same machine; or on another, from the states of
 # checkpoints.tgz.*, with the same heads and patches: train_priors ... --heads .heads --out FOLDER. PRIORS names priors
-# (--all), TRAIN has more arguments.
+# (--all), TRAIN has more arguments. Studies go on, there or on a CPU, where runs.tgz.* is unpacked into runs/.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
 OUT=${OUT:-_build/device}
 WORK=${WORK:-/tmp/mrilab_priors}         # weights, cards, checkpoints; packed into $OUT at the end
-WHEELS="sigpy PyWavelets pooch platformdirs nibabel pydantic pydantic-core annotated-types typing-inspection tqdm"
+WHEELS="sigpy PyWavelets pooch platformdirs nibabel pydantic pydantic-core annotated-types typing-inspection tqdm joblib"
 export OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1 TQDM_DISABLE=1
 
 prepare() {
@@ -28,6 +29,18 @@ prepare() {
         --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_24_x86_64 \
         --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 "${pinned[@]}"
     PYTHONPATH=$PWD "$python" -m studies.train_priors --pack .heads
+    PYTHONPATH=$PWD "$python" - << END
+import shutil
+from pathlib import Path
+from mrilab.datasets import entry_of, fetch
+from studies.scans import PEOPLE
+for name in PEOPLE:
+    if not Path("data", entry_of(name).file).is_file():
+        copy = Path(".heads/cache", entry_of(name).file)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(fetch(name), copy)
+END
+    git rev-parse --short HEAD > .heads/commit
     du -sh .whl .heads
 }
 
@@ -70,8 +83,16 @@ while [ $# -gt 0 ]; do
         (cd "$WORK" && tar cf - ./*.safetensors ./*.json) | split -b 15M - "$OUT/priors.tar."
         (cd "$WORK" && ls ./*.checkpoint > /dev/null 2>&1 && tar czf - $(ls -tr ./*.checkpoint)) |
             split -b 15M - "$OUT/checkpoints.tgz." ;;
+    studies)
+        minutes=$1 names=$2; shift 2
+        [ -n "${CUDA_MPS_PIPE_DIRECTORY:-}" ] || together && echo "side by side" || echo "by turns"
+        mkdir -p "$OUT/results"
+        MRILAB_CACHE=$PWD/.heads/cache MRILAB_COMMIT=$(cat .heads/commit) timeout "$((60 * minutes))" "$PYTHON" \
+            -m studies $names --device cuda --jobs "${JOBS:-8}" --out "$OUT/results" > "$OUT/studies.log" 2>&1
+        tail -c 2000 "$OUT/studies.log"
+        tar czf - runs | split -b 15M - "$OUT/runs.tgz." ;;
     *)
-        echo "$part: expected prepare, tests, timings or train MINUTES"; exit 1 ;;
+        echo "$part: expected prepare, tests, timings, train MINUTES or studies MINUTES NAMES"; exit 1 ;;
     esac
     echo "$part: $((SECONDS - begin)) s"
 done

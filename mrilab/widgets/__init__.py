@@ -3,12 +3,14 @@
 ``VolumeViewer`` shows volumes in three linked planes, ``KSpaceLab`` lets the reader choose what is measured,
 ``UnfoldingLab`` tells two aliased voxels apart with two coils, ``VoxelSizeLab`` shows a slice as a network sees it,
 ``NoiseLab`` and ``NetworkLab`` denoise, ``IterationPlayer`` replays a reconstruction, ``ComparisonDashboard`` holds
-two results against each other, ``ReaderStudy`` asks which of two images is better.
+two results against each other, ``MismatchLab`` shows what meters say of priors, ``ReaderStudy`` asks which of two
+images is better.
 """
 
 from .comparison_dashboard import ComparisonDashboard
 from .iteration_player import IterationPlayer
 from .kspace_lab import KSpaceLab
+from .mismatch_lab import MismatchLab
 from .network_lab import NetworkLab
 from .noise_lab import NoiseLab
 from .reader_study import ReaderStudy
@@ -17,6 +19,6 @@ from .volume_viewer import VolumeViewer
 from .voxel_size_lab import VoxelSizeLab
 
 __all__ = [
-    "ComparisonDashboard", "IterationPlayer", "KSpaceLab", "NetworkLab", "NoiseLab", "ReaderStudy", "UnfoldingLab",
-    "VolumeViewer", "VoxelSizeLab",
+    "ComparisonDashboard", "IterationPlayer", "KSpaceLab", "MismatchLab", "NetworkLab", "NoiseLab", "ReaderStudy",
+    "UnfoldingLab", "VolumeViewer", "VoxelSizeLab",
 ]
