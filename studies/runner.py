@@ -36,7 +36,7 @@ RUNS = ROOT / "runs"
 # What a dry run asks instead, and the arguments whose values are different kinds of a job: it does one of each.
 TINY = {"voxel_size": 8, "acceleration": 2, "coils": 2, "iterations": 2, "steps": 2, "cg_iterations": 1, "count": 2,
         "widths": [8, 8], "patch": 16, "batch": 2, "side": 24, "turns": [0],
-        "volumes": ["colin27_ch2"], "voxel_sizes": [4, 4], "whole": False, "solver": "cg_sense",
+        "volumes": ["colin27_ch2"], "voxel_sizes": [4, 4], "solver": "cg_sense",
         "scan": "phantom_siemens"}
 KINDS = ("method", "representation", "network", "keep_slices")
 
