@@ -349,7 +349,8 @@ def test_measured_values_are_those_of_the_method(tmp_path):
     settings = {"volumes": ["qtim_MRHead"], "voxel_sizes": [8], "accelerations": [3], "seeds": [5], "coils": 4,
              "blocks": [[-4, 90]], "methods": [{"method": "cg_sense", "settings": {"iterations": 7}}]}
     (row,), _ = measure(table_of(settings), tmp_path, methods.METHODS)
-    acquisition, truth = simulate.simulate_acquisition(load_volume("qtim_MRHead").resample((8, 8, 8)), 3, 4, seed=5)
+    head = load_volume("qtim_MRHead")       # 0.01 is the noise of voxels of 1 mm; its own have 1.3
+    acquisition, truth = simulate.simulate_acquisition(head, 3, 4, 0.01 / 1.3**0.5, 5, (8, 8, 8))
     middle, end = truth.shape[2] // 2, truth.shape[2]
     truth = truth[:, :, middle - 4 :]
     result = classical.cg_sense(acquisition.readout_block(middle - 4, end), iterations=7, progress=False)
@@ -489,7 +490,8 @@ def test_command_line(head, tmp_path, capsys, monkeypatch):
     assert [row["label"] for row in rows] == ["zero_filled", "cg_sense"] * 2 and len(os.listdir("runs/a")) == 4
     assert main(["compare", "--config", "a.json", "--tune", "tuned.json", "--quiet"]) == 0
     record = json.loads(Path("tuned.json").read_text())
-    assert len(record["trials"]["cg_sense"]) == 14 and record["hardware"] and record["volumes_sha256"].keys() == {head}
+    assert 14 <= len(record["trials"]["cg_sense"]) <= 20        # ten, six more where the edge is best, four fine ones
+    assert record["hardware"] and record["volumes_sha256"].keys() == {head}
     Path("b.json").write_text(json.dumps(json.loads(Path("a.json").read_text()) | {"tuned": "tuned.json"}))
     assert sweep.load_sweep("b.json")["tuned"] == record["best"]
     before = Path("a.csv").read_text()
@@ -617,6 +619,8 @@ def test_shipped_results_are_read_and_belong_to_a_study():
     studies = runner.catalogue()
     made = {file for study in studies.values() for file in study.RESULTS}
     shipped = {path.name for path in results.RESULTS.iterdir()}
+    shipped.remove("more_training.json")            # of the first version, for the appendix: nothing makes it again
+    assert results.load("more_training")["rows"]
     assert shipped <= made and {Path(name).stem for study in studies.values() for name in study.NEEDS
                                 if "/" not in name} <= {Path(name).stem for name in made}
     for name in shipped:
