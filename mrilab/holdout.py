@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from .checks import check_choice
 from .coils import calibration_side
+from .fourier import middle
 from .operators import SenseOperator, relative_misfit
 from .trials import Ranges, at_edge, best_trial, beyond, coarse_trials, fine_trials
 from .volumes import Acquisition, Reconstruction
@@ -115,8 +116,7 @@ def centre_of(mask: torch.Tensor) -> torch.Tensor:
         side = calibration_side(mask, max(mask.shape))
         sides = [side if n > 1 else 1 for n in mask.shape]
     centre = torch.zeros_like(mask)
-    rows, columns = (slice(n // 2 - side // 2, n // 2 - side // 2 + side) for n, side in zip(mask.shape, sides))
-    centre[rows, columns] = True
+    centre[middle(mask.shape, sides)] = True
     return centre
 
 

@@ -18,7 +18,7 @@ import torch
 
 from mrilab.classical import cg_sense
 from mrilab.coils import HEAD, head_array_maps
-from mrilab.fourier import fft3c, ifft3c, resize_centred
+from mrilab.fourier import fft3c, ifft3c, middle, resize_centred
 from mrilab.holdout import estimated_psnr, prediction_error, split_samples, used_part
 from mrilab.metrics import head_mask, percentile, psnr, ssim
 from mrilab.raw.preparation import interpolate_maps
@@ -90,8 +90,8 @@ def thinned(mask, acceleration, centre, seed):
     (100, True)
     """
     keep = torch.zeros_like(mask)
-    rows, columns = (slice(n // 2 - centre // 2, n // 2 - centre // 2 + centre) for n in mask.shape)
-    keep[rows, columns] = mask[rows, columns]
+    inner = middle(mask.shape, (centre, centre))
+    keep[inner] = mask[inner]
     others = (mask & ~keep).flatten().nonzero().flatten()
     order = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))
     keep.view(-1)[others[order[:max(0, round(mask.numel() / acceleration) - int(keep.sum()))]]] = True

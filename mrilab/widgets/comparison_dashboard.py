@@ -3,6 +3,7 @@
 import math
 
 from ..checks import PLANES, check_choice, check_voxel_size, in_plane
+from ..fourier import middle
 from ..plotting import describe
 from .base import Widget, check_images, draw_row, grey_range, sources, to_bytes
 
@@ -57,7 +58,7 @@ class ComparisonDashboard(Widget):
         entries, slices = [], {}
 
         def store(image, spacing):              # many rows have the same truth
-            image = _middle(image, [max(1, round(length / d)) for length, d in zip(extent, spacing)])
+            image = image[middle(image.shape, [max(1, round(length / d)) for length, d in zip(extent, spacing)])]
             return slices.setdefault((image.shape, spacing, image.tobytes()), (len(slices), image, spacing))[0]
 
         for key, repeats in cells.items():
@@ -109,12 +110,6 @@ def _check_row(row, name, axis):
         "name": names[0], "prior": names[1], "voxel_size": size, "spacing": in_plane(size, axis),
         "images": check_images(images, name, 2, "(height, width)") if images else {},
     }
-
-
-def _middle(image, shape):
-    """The part of this shape about the centre ``n // 2``, as :func:`mrilab.fourier.resample` keeps it."""
-    top, left = (old // 2 - new // 2 for old, new in zip(image.shape, shape))
-    return image[top: top + shape[0], left: left + shape[1]]
 
 
 def _first_pair(entries):
