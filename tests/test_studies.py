@@ -1,7 +1,6 @@
 """The studies: jobs that are killed or fail, tables, results. The methods are fakes that count their calls."""
 
 import json
-import math
 import os
 import signal
 import subprocess
@@ -357,55 +356,17 @@ def test_measured_values_are_those_of_the_method(tmp_path):
     assert row["psnr"] == pytest.approx(metrics.psnr(result.image, truth), abs=1e-3)
     assert row["psnr_head"] == pytest.approx(metrics.psnr(result.image, truth, metrics.head_mask(truth)), abs=1e-3)
     assert row["ssim"] == pytest.approx(metrics.ssim(result.image, truth), abs=1e-4)
-    end = math.ceil(len(truth) / 4)                 # the first part, by hand, with the whole truth's range
-    error = (result.image.abs() - truth.abs())[:end].square().mean()
-    assert row["psnr_parts"][0] == pytest.approx(10 * math.log10(truth.abs().max() ** 2 / error), abs=1e-2)
     assert row["operator_applications"] == result.operator_applications and row["prior_sha256"] is None
 
 
-def rows_of(differences, spread, generator):
-    """Rows of two methods in cells whose true differences are known."""
-    rows = []
-    for i, d in enumerate(differences):
-        for seed in range(4):
-            for block in ([-8, 0], [0, 8]):
-                common = generator.normal(30, 3)        # hard or easy data, the same for both
-                cell = {"volume": "head", "voxel_size": 1.0 + i, "acceleration": 8, "seed": seed, "block": block,
-                        "coils": 8, "noise": 0.01}
-                rows += [cell | {"label": "new", "psnr": common + d + generator.normal(0, spread)},
-                         cell | {"label": "old", "psnr": common}]
-    return rows
-
-
-def test_interval_covers_a_known_difference():
-    """200 cells of 8 pairs: about nine in ten intervals hold the true difference, however the data vary."""
-    truth = [0.5] * 200
-    cells = results.summarise(rows_of(truth, 0.2, np.random.default_rng(0)), "new", "old")
-    covered = np.mean([cell["low"] <= 0.5 <= cell["high"] for cell in cells])
-    assert 0.84 < covered < 0.97 and {cell["pairs"] for cell in cells} == {8}
-    assert abs(np.mean([cell["difference"] for cell in cells]) - 0.5) < 0.02
-    assert np.mean([cell["low"] > 0 for cell in cells]) > 0.95
-    again = results.summarise(rows_of(truth, 0.2, np.random.default_rng(0)), "new", "old")
-    assert again == cells
-
-
-def test_parts_are_pairs_of_their_own():
-    rows = rows_of([1.0], 0.0, np.random.default_rng(0))
-    for row in rows:
-        row["psnr_parts"] = [row["psnr"], row["psnr"] + (row["label"] == "new")]
-    (cell,) = results.summarise(rows, "new", "old", metric="psnr_parts")
-    assert cell["pairs"] == 16 and cell["difference"] == pytest.approx(1.5)
-    assert 1 < cell["low"] < 1.5 < cell["high"] < 2
-
-
 def test_summary_of_rows_that_have_no_pair():
-    rows = rows_of([1.0, 2.0], 0.0, np.random.default_rng(0))
-    kept = [row for row in rows if row["voxel_size"] == 1.0 or row["label"] == "new"]
-    assert [cell["voxel_size"] for cell in results.summarise(kept, "new", "old")] == [1.0]
-    single = results.summarise(kept[:2], "new", "old")[0]
-    assert single["pairs"] == 1 and np.isnan(single["low"]) and single["difference"] == pytest.approx(1.0)
+    cell = {"volume": "qtim_MRHead", "acceleration": 8, "block": None, "coils": 8, "noise": 0.01, "seed": 0}
+    rows = [cell | {"label": m, "voxel_size": d, "psnr": 30 + (m == "new")} for d in (1.0, 2.0) for m in ("new", "old")]
+    assert [found["voxel_size"] for found in results.over_people(rows, "new", "old")] == [1.0, 2.0]
+    assert [found["voxel_size"] for found in results.over_people(rows[:3], "new", "old")] == [1.0]
+    assert results.over_people([rows[0], rows[3]], "new", "old") == []
     with pytest.raises(ValueError, match="label: found 'newer', expected one of new, old"):
-        results.summarise(rows, "newer", "old")
+        results.over_people(rows, "newer", "old")
 
 
 def test_tuning_finds_the_best_with_equal_effort(tmp_path, head):
