@@ -271,7 +271,7 @@ def start_error(acquisition: Acquisition, prior: Prior, seed: int = 0) -> float:
     >>> errors = [start_error(simulate_acquisition(head_phantom((6, 6, 6)), r)[0], load_prior("fixed_3mm"))
     ...           for r in (1, 3, 6)]
     >>> [round(e, 2) for e in errors]
-    [0.01, 0.08, 0.12]
+    [0.01, 0.05, 0.1]
     """
     noise = acquisition.noise_level()
     if acquisition.mask.all():
