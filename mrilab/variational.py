@@ -9,7 +9,7 @@ slices of three planes for the image. Chapter 7 builds both by hand.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -77,7 +77,7 @@ def _draws(x: torch.Tensor, planes: Sequence[str], fraction: float | None, slice
 def denoised_average(x: torch.Tensor, prior: Prior, sigma: float, voxel_size: Sequence[float],
                      planes: Sequence[str] = tuple(PLANES), fraction: float | None = None,
                      generator: torch.Generator | None = None, slices: int | None = None,
-                     slab: int = 1) -> tuple[torch.Tensor, int]:
+                     slab: int = 1, flip: bool = False) -> tuple[torch.Tensor, int]:
     """Unbiased estimate of the denoised volume, averaged over planes, from a few random slices.
 
     Every slice of every plane denoised would be ``mean_p D_p(x)``. Here slices of each plane are drawn
@@ -103,6 +103,9 @@ def denoised_average(x: torch.Tensor, prior: Prior, sigma: float, voxel_size: Se
         On the CPU; decides which slices.
     slices, slab : int
         As for :func:`draw_slices`.
+    flip : bool
+        Show the prior mirror images, each in-plane axis turned round with probability one half, and turn its answer
+        back. A head is as likely as its mirror image, a network's errors are not (Terris et al., arXiv 2312.01831).
 
     Returns
     -------
@@ -117,13 +120,19 @@ def denoised_average(x: torch.Tensor, prior: Prior, sigma: float, voxel_size: Se
     >>> average.shape, slices
     (torch.Size([8, 8, 8]), 6)
     """
+    def turned(axes: Iterable[int]) -> list[int]:
+        return [a for a in axes if flip and torch.rand((), generator=generator) < 0.5]
+
     if prior.dims == 3:
-        return to_complex(prior.denoise(to_channels(x[None]), sigma, voxel_size))[0], len(x)
+        across = turned(range(3))
+        clean = prior.denoise(to_channels(x.flip(across)[None]), sigma, voxel_size)
+        return to_complex(clean)[0].flip(across), len(x)
     average, evaluations = x.clone(), 0
     for plane, slabs, scale in _draws(x, planes, fraction, slices, slab, generator):
         axis, drawn = PLANES[plane], torch.cat(slabs).to(x.device)
-        stack = x.movedim(axis, 0)
-        change = denoise_slices(x, prior, sigma, voxel_size, plane, drawn) - stack[drawn]
+        across, stack = turned(a for a in range(3) if a != axis), x.movedim(axis, 0)
+        clean = denoise_slices(x.flip(across), prior, sigma, voxel_size, plane, drawn)
+        change = clean.flip([a + (a < axis) for a in across]) - stack[drawn]
         average.movedim(axis, 0)[drawn] += scale / len(planes) * change
         evaluations += len(drawn)
     return average, evaluations
@@ -212,7 +221,8 @@ def noise_schedule(schedule: str, sigma: Sequence[float], iterations: int,
 def half_quadratic_splitting(problem: Problem, image: Representation, planes: Sequence[str], generator: torch.Generator,
                              *, iterations: int = 32, fraction: float | None = None, slices: int | None = None,
                              slab: int = 1, schedule: str = "falling", sigma: Sequence[float] = (0.1, 0.005),
-                             weight: float = 0.7, cg_iterations: int = 10, momentum: float = 0.5) -> Steps:
+                             weight: float = 0.7, cg_iterations: int = 10, momentum: float = 0.5,
+                             flip: bool = True) -> Steps:
     """The setting ``"fast"``: denoise random slices, then pull the image back to the data, at falling noise levels.
 
     Half-quadratic splitting with a denoiser, DPIR (Zhang et al., arXiv 2008.13751), to which DiffPIR (Zhu et al., arXiv
@@ -248,6 +258,8 @@ def half_quadratic_splitting(problem: Problem, image: Representation, planes: Se
     momentum : float
         What is denoised lies this share of the last step ahead of the image, as in accelerated descent (Kamilov et al.,
         IEEE Signal Processing Letters 2017, for denoisers as priors).
+    flip : bool
+        Show the prior mirror images at random (:func:`denoised_average`).
 
     Yields
     ------
@@ -269,7 +281,7 @@ def half_quadratic_splitting(problem: Problem, image: Representation, planes: Se
         now, shown = level(), image.prior_image().detach().clone()          # which the fit changes in place
         ahead = torch.lerp(last, shown, 1 + momentum) if momentum else shown
         denoised, used = denoised_average(ahead, problem.prior, now, image.prior_voxel_size, planes, fraction,
-                                          generator, slices, slab)
+                                          generator, slices, slab, flip)
         last = shown
         problem.evaluations += used
         image.fit(problem, denoised, weight * (problem.noise / now) ** 2, cg_iterations)
@@ -447,6 +459,8 @@ def _check(planes: tuple[str, ...], setting: str, discrepancy: float | None, opt
     if not 0 <= options.get("momentum", 0) < 1:
         raise ValueError(f"momentum: found {options['momentum']!r}, expected a share of the last step, from 0 to "
                          "below 1")
+    if not isinstance(options.get("flip", True), bool):
+        raise ValueError(f"flip: found {options['flip']!r}, expected True or False")
     for name, value in (("learning_rate", options.get("learning_rate")), ("discrepancy", discrepancy)):
         if value is not None and not 0 < value < float("inf"):
             raise ValueError(f"{name}: found {value!r}, expected a positive number")

@@ -1,7 +1,7 @@
 """The variational solver's two settings, tuned with equal effort, and its parts switched off one at a time.
 
 Everything is tuned on the validation person, 2 mm and R = 8: ten settings drawn at random, then four about the best;
-more iterations and momentum of `fast` are among the ablations. Then each setting runs on the test people, R = 8 and 12,
+more iterations, momentum and mirroring of `fast` are among the ablations. Then each setting runs on the test people, R = 8 and 12,
 beside CG-SENSE. A block of the readout keeps it short.
 """
 
@@ -36,6 +36,7 @@ ABLATIONS = (
     + [dict(fraction=f) for f in (1 / 24, 1 / 12, 1 / 6, 2 / 3, 1.0)]
     + [dict(iterations=n) for n in (8, 16, 64, 128)]
     + [dict(momentum=m) for m in (0.0, 0.25, 0.75)] + [dict(momentum=0.0, iterations=n) for n in (8, 16, 64, 128)]
+    + [dict(flip=False)] + [dict(flip=False, iterations=n) for n in (8, 16, 64, 128)]
     + [dict(slab=n) for n in (2, 5, 10)]
     + [dict(sigma=s) for s in ([0.05, 0.005], [0.3, 0.005], [1.0, 0.005], [0.1, 0.05], [0.1, 0.02], [0.1, 0.002])]
     + [dict(weight=w) for w in (0.1, 0.2, 0.35, 0.5, 1.4, 3.0)]

@@ -291,8 +291,9 @@ def test_bad_arguments(scan, change, message):
 
 
 @pytest.mark.parametrize("setting, option, allowed", [
-    ("fast", dict(power=1.0), "iterations, fraction, slices, slab, schedule, sigma, weight, cg_iterations, momentum$"),
-    ("fast", dict(learning_rate=0.1), "momentum$"), ("fast", dict(generator=None), "momentum$"),
+    ("fast", dict(power=1.0), "iterations, fraction, slices, slab, schedule, sigma, weight, cg_iterations, "
+     "momentum, flip$"),
+    ("fast", dict(learning_rate=0.1), "flip$"), ("fast", dict(generator=None), "flip$"),
     ("paper", dict(cg_iterations=3),
      "iterations, fraction, slices, slab, schedule, sigma, weight, power, learning_rate$")])
 def test_an_option_of_the_other_setting_is_rejected(scan, setting, option, allowed):
@@ -304,7 +305,7 @@ def test_an_option_of_the_other_setting_is_rejected(scan, setting, option, allow
 
 def test_the_settings_are_what_their_solvers_say():
     assert SETTINGS["fast"]["weight"] == 0.7 and SETTINGS["paper"]["slab"] == 5
-    assert set(SETTINGS["fast"]) - set(SETTINGS["paper"]) == {"cg_iterations", "momentum"}
+    assert set(SETTINGS["fast"]) - set(SETTINGS["paper"]) == {"cg_iterations", "momentum", "flip"}
     assert set(SETTINGS["paper"]) - set(SETTINGS["fast"]) == {"power", "learning_rate"}
 
 
@@ -328,8 +329,8 @@ def test_momentum_looks_ahead(scan):
     denoise = prior.denoise
     prior.denoise = lambda x, *more: seen.append(to_complex(x)) or denoise(x, *more)
     images = []
-    reconstruct(acquisition, prior, planes="axial", iterations=3, fraction=1.0, momentum=0.5, progress=False,
-                callback=lambda i, image, misfit: images.append(image))
+    reconstruct(acquisition, prior, planes="axial", iterations=3, fraction=1.0, momentum=0.5, flip=False,
+                progress=False, callback=lambda i, image, misfit: images.append(image))
     scale = Problem(acquisition, Prior(Oracle(), (1, 9))).scale
     order = torch.randperm(len(images[0]), generator=torch.Generator().manual_seed(0))
     start = Problem(acquisition, Prior(Oracle(), (1, 9))).start
@@ -337,3 +338,31 @@ def test_momentum_looks_ahead(scan):
     after = [sorted(slices.abs().mean().item() for slices in volume) for volume in
              (seen[2], (images[1] + 0.5 * (images[1] - images[0])) / scale)]
     assert after[0] == pytest.approx(after[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_mirror_images_change_nothing_for_a_prior_that_has_no_side(dims):
+    """And average a prior that has one over both sides; where each slice was, it still is."""
+    class Shift(torch.nn.Module):       # what it adds grows along the last axis
+        def forward(self, x, *_):
+            return self.sided * torch.linspace(0, 1, x.shape[-1]).expand_as(x) + 0.5 * x
+
+    x = torch.randn(6, 7, 8, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    prior = Prior(Oracle(), (1, 1))
+    prior.dims, net = dims, Shift()
+    prior.denoise = lambda x, *_: net(x)
+    net.sided = 0
+    for seed in range(4):
+        found, _ = denoised_average(x, prior, 0.1, (1, 1, 1), fraction=1.0, flip=True,
+                                    generator=torch.Generator().manual_seed(seed))
+        assert torch.allclose(found, x / 2, atol=1e-6)
+    net.sided = 1
+    found = torch.stack([denoised_average(x, prior, 0.1, (1, 1, 1), fraction=1.0, flip=True, generator=generator)[0]
+                         for generator in [torch.Generator().manual_seed(1)] for _ in range(200)])
+    added = (found - x / 2).mean(0).real
+    assert (added - 0.5).abs().max() < 0.1 and (found - x / 2).real.std(0).max() > 0.1
+
+
+def test_flip_is_true_or_false(scan):
+    with pytest.raises(ValueError, match="flip: found 'no', expected True or False"):
+        reconstruct(scan[0], load_prior("diverse"), flip="no", progress=False)
