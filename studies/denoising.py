@@ -22,7 +22,6 @@ from mrilab.volumes import load_volume
 from .scans import PEOPLE, SHARP, VALIDATION, here, prior_of
 
 RESULTS = ["denoising.json"]
-NEEDS = []
 PRIORS = ("fixed_1mm", "fixed_2mm", "fixed_3mm", "diverse", "diverse_conditioned")
 FINE, COARSE = (1, [4, 1, 1]), (1.5, 1.75, 2, 2.5, 3, 4)
 SIGMAS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)

@@ -21,7 +21,6 @@ from .denoising import quality, slices_of
 from .scans import VALIDATION, prior_of, reconstruction
 
 RESULTS = ["operators.json"]
-NEEDS = []
 PLAIN = ("fixed_1mm", "fixed_2mm", "fixed_3mm", "diverse")
 OPERATORS = ("operator_1mm", "operator_2mm")
 WAYS = [dict(prior=name, interpolation=None) for name in PLAIN] + [

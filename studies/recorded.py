@@ -30,7 +30,6 @@ from .results import bootstrap, pixels_to_text, text_to_pixels
 from .scans import solve
 
 RESULTS = ["recorded.json"]
-NEEDS = []
 HEAD8 = "sigpy_brain8ch"
 LOW = [f"lowfield_{person}_{kind}" for person in ("6A", "7A") for kind in ("GRE", "FSE", "FLAIR")]
 SIZES, SEEDS, RATES, SLICES = (1.5, 2, 3), (0, 1, 2), (2, 4), (0, 1, 2, 3)

@@ -87,16 +87,13 @@ def shown(path):
 
 
 def command(name):
-    """The command that makes a result: by the study whose name it begins with; a file in ``runs/`` comes of a training.
+    """The command that makes a result: by the study whose name it begins with.
 
     Examples
     --------
-    >>> command("comparison_slices"), command("runs/diverse.json")
-    ('python -m studies comparison', 'python -m studies.train_priors diverse --patches 700000')
+    >>> command("comparison_slices")
+    'python -m studies comparison'
     """
-    if "/" in str(name):
-        stem = shown(name).split("/")[1].partition(".")[0]
-        return f"python -m studies.train_priors {stem} --patches 700000"
     while "_" in name and not Path(__file__).with_name(f"{name}.py").exists():
         name = name.rpartition("_")[0]
     return f"python -m studies {name}"
@@ -157,10 +154,10 @@ def read_rows(path):
         raise FileNotFoundError(f"{path}: no such file")
     with open(path, newline="") as file:
         table = csv.DictReader(file)
-        if tuple(table.fieldnames or ()) != COLUMNS:
+        if not set(COLUMNS) <= set(table.fieldnames or ()):
             raise ValueError(f"{path}: found the columns {table.fieldnames}, expected {list(COLUMNS)}")
         try:
-            return [{key: json.loads(value) if key in NUMBERS else value or None for key, value in row.items()}
+            return [{key: json.loads(row[key]) if key in NUMBERS else row[key] or None for key in COLUMNS}
                     for row in table]
         except (TypeError, ValueError):
             raise ValueError(f"{path}: found a truncated line {table.line_num}, expected {len(COLUMNS)} values") \

@@ -477,7 +477,7 @@ def half(value, folder="", fail=False):
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """Two studies of which the second needs the result of the first, their folders, and a clean checkout."""
+    """Two studies, their folders, and a clean checkout."""
     for name in ("runs", "results", "calls"):
         (tmp_path / name).mkdir()
     monkeypatch.setattr(runner, "RUNS", tmp_path / "runs")
@@ -485,24 +485,24 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["studies.__main__"], "RESULTS", tmp_path / "results")
     monkeypatch.setattr(runner, "commit", lambda: state.commit)
     first = SimpleNamespace(
-        __doc__="Halves.", RESULTS=["first.json"], NEEDS=[], study=lambda run: {"rows": [
+        __doc__="Halves.", RESULTS=["first.json"], study=lambda run: {"rows": [
             {"half": row["half"], "sum": row["tensor"].sum().item(), "file": f"{runner.ROOT}/runs/x"}
             for row in run.rows(half, [{"value": v} for v in state.values], folder=str(tmp_path / "calls"),
                                 fail=state.fail)]})
-    second = SimpleNamespace(__doc__="Sums.", RESULTS=["second.json"], NEEDS=["first"], study=lambda run: {
-        "sum": sum(row["half"] for row in run.load("first")["rows"])})
-    state = SimpleNamespace(commit="abc", fail=False, values=[1, 2, 3], studies={"second": second, "first": first},
+    second = SimpleNamespace(__doc__="Sums.", RESULTS=["second.json"], study=lambda run: {
+        "sum": sum(row["half"] for row in run.rows(half, [{"value": 4}, {"value": 5}], folder=str(tmp_path)))})
+    state = SimpleNamespace(commit="abc", fail=False, values=[1, 2, 3], studies={"first": first, "second": second},
                             folder=tmp_path)
     monkeypatch.setattr(runner, "catalogue", lambda: state.studies)
     return state
 
 
-def test_studies_run_in_their_order_once(small, capsys):
+def test_studies_run_once(small, capsys):
     assert main(["all", "--quiet"]) == 0
     assert capsys.readouterr().out.splitlines() == [f"{small.folder}/results/{n}.json" for n in ("first", "second")]
     first, second = (json.loads((small.folder / f"results/{n}.json").read_text()) for n in ("first", "second"))
     assert [row["half"] for row in first["rows"]] == [0.5, 1, 1.5] and [r["sum"] for r in first["rows"]] == [1, 2, 3]
-    assert second["sum"] == 3 and first["commit"] == "abc" and first["hardware"] and len(first["date"]) == 10
+    assert second["sum"] == 4.5 and first["commit"] == "abc" and first["hardware"] and len(first["date"]) == 10
     assert first["rows"][0]["file"] == "runs/x"         # no folder of this machine
     assert main(["first", "--quiet"]) == 0 and len(os.listdir(small.folder / "calls")) == 3
     next((small.folder / "runs/first").glob("*.npz")).unlink()
@@ -510,7 +510,7 @@ def test_studies_run_in_their_order_once(small, capsys):
     assert "found no arrays beside it" in capsys.readouterr().err
 
 
-def test_a_failed_study_writes_nothing_and_stops_what_needs_it(small, capsys):
+def test_a_failed_study_writes_nothing_and_does_not_stop_the_others(small, capsys):
     assert main(["all", "--quiet"]) == 0
     before = {path: path.read_bytes() for path in (small.folder / "results").iterdir()}
     small.fail, small.values = True, [2, 5]
@@ -520,27 +520,16 @@ def test_a_failed_study_writes_nothing_and_stops_what_needs_it(small, capsys):
     assert main(["all", "--quiet"]) == 1
     error = capsys.readouterr().err
     assert "first: 1 of 2 jobs failed" in error and "half(value=2): RuntimeError: no luck" in error
-    assert "second: first failed before" in error
+    assert "second" not in error
     assert {path: path.read_bytes() for path in (small.folder / "results").iterdir()} == before
     small.fail = False                                  # the next call tries what failed, and that only
     calls = len(os.listdir(small.folder / "calls"))
     assert main(["first", "--quiet"]) == 0 and len(os.listdir(small.folder / "calls")) == calls + 1
 
 
-def test_a_missing_input_names_the_study_that_makes_it(small, capsys):
-    assert main(["second"]) == 1
-    assert "results/first.json: no such file; python -m studies first makes it" in capsys.readouterr().err
-    small.studies["first"].NEEDS = ["runs/diverse.json"]
-    assert main(["first"]) == 1
-    assert "python -m studies.train_priors diverse --patches 700000 makes it" in capsys.readouterr().err
+def test_a_missing_result_names_the_study_that_makes_it(small):
     with pytest.raises(FileNotFoundError, match="comparison_slices.json: no such file; python -m studies comparison"):
         results.load("comparison_slices", small.folder)
-
-
-def test_studies_that_need_each_other_are_an_error(small, capsys):
-    small.studies["first"].NEEDS = ["second"]
-    assert main(["all"]) == 1
-    assert "studies: found a circle, " in capsys.readouterr().err
 
 
 def test_a_checkout_with_changes_ships_nothing(small, tmp_path, capsys):
@@ -582,12 +571,10 @@ def test_shipped_results_are_read_and_belong_to_a_study():
     shipped = {path.name for path in results.RESULTS.iterdir()}
     shipped.remove("more_training.json")            # of the first version, for the appendix: nothing makes it again
     assert results.load("more_training")["rows"]
-    assert shipped <= made and {Path(name).stem for study in studies.values() for name in study.NEEDS
-                                if "/" not in name} <= {Path(name).stem for name in made}
+    assert shipped <= made
     for name in shipped:
         assert results.load(Path(name).stem)
         assert results.command(Path(name).stem).split()[-1] in studies, name
-    assert set(runner.in_order(studies, studies)) == set(studies)
 
 
 @pytest.mark.slow
