@@ -108,9 +108,9 @@ def diffusion_mbir(acquisition: Acquisition, prior: Prior, plane: str = "axial",
     neighbouring slices, by one step of ADMM whose variables are kept from one noise level to the next. The paper
     corrects the noisy image, after each of 2,000 predictor and corrector steps, and joins the last slice to the first.
     Here the denoised image is corrected, as its authors do later in DDS to get by with fewer steps. The authors'
-    script for MRI has ``tv = 0.005`` and twice that for the penalty of ADMM; twice is kept, and the default of ``tv``
-    is better on the validation slab (``studies/samplers.py``). Neighbours are drawn together, in the mean over runs
-    too: that is a second prior beside the network's. With ``tv=0`` this is :func:`dds`.
+    script for MRI has ``tv = 0.005`` and twice that for the penalty of ADMM; twice is kept, and ``tv`` was tuned on a
+    validation person, as ``studies/samplers.py`` does. Neighbours are drawn together, in the mean over runs too: that
+    is a second prior beside the network's. With ``tv=0`` this is :func:`dds`.
 
     Parameters as for :func:`dds`, and
 

@@ -31,6 +31,7 @@ from .problem import Problem
 
 INTERPOLATIONS = ("nearest", "trilinear", "fourier")
 NAMES = ("voxel", *INTERPOLATIONS, "gaussian", "neural_field")
+TOLERANCE = 1e-4        # of a data step by conjugate gradients: as far as more would change no image
 Size = Sequence[float]
 
 
@@ -197,7 +198,8 @@ class Grid(torch.nn.Module):
             return data.add_(along_axes(PH, along_axes(P, v)), alpha=weight)
 
         right = along_axes(GH, problem.measured) + weight * along_axes(PH, target)
-        samples, used = conjugate_gradients(normal, right, torch.view_as_complex(self.samples), iterations)
+        samples, used = conjugate_gradients(normal, right, torch.view_as_complex(self.samples), iterations,
+                                           TOLERANCE)
         self.samples.copy_(torch.view_as_real(samples))
         problem.applications += used + 1
 

@@ -221,7 +221,7 @@ def noise_schedule(schedule: str, sigma: Sequence[float], iterations: int,
 def half_quadratic_splitting(problem: Problem, image: Representation, planes: Sequence[str], generator: torch.Generator,
                              *, iterations: int = 32, fraction: float | None = None, slices: int | None = None,
                              slab: int = 1, schedule: str = "falling", sigma: Sequence[float] = (0.1, 0.005),
-                             weight: float = 0.7, cg_iterations: int = 10, momentum: float = 0.5,
+                             weight: float = 0.7, cg_iterations: int = 20, momentum: float = 0.5,
                              flip: bool = True) -> Steps:
     """The setting ``"fast"``: denoise random slices, then pull the image back to the data, at falling noise levels.
 
@@ -253,7 +253,7 @@ def half_quadratic_splitting(problem: Problem, image: Representation, planes: Se
     weight : float
         Trust in the prior; 1 takes its score at its word. The default was tuned; 0 leaves least squares.
     cg_iterations : int
-        Conjugate-gradient steps for each data step; ``"gaussian"`` and ``"neural_field"`` take a few steps of Adam
+        Conjugate-gradient steps for each data step, at most; ``"gaussian"`` and ``"neural_field"`` take a few steps of Adam
         for each of them.
     momentum : float
         What is denoised lies this share of the last step ahead of the image, as in accelerated descent (Kamilov et al.,

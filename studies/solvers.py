@@ -39,7 +39,7 @@ ABLATIONS = (
     + [dict(slab=n) for n in (2, 5, 10)]
     + [dict(sigma=s) for s in ([0.05, 0.005], [0.3, 0.005], [1.0, 0.005], [0.1, 0.05], [0.1, 0.02], [0.1, 0.002])]
     + [dict(weight=w) for w in (0.1, 0.2, 0.35, 0.5, 1.4, 3.0)]
-    + [dict(cg_iterations=n) for n in (1, 2, 5)]
+    + [dict(cg_iterations=n) for n in (1, 2, 5, 10, 40)]
     + [dict(discrepancy=c) for c in (0.7, 0.8, 0.9, 1.0)])
 
 
