@@ -200,7 +200,7 @@ def _reconstruct(command: Command) -> None:
     setting.add_argument("--representation", metavar="NAME", default="voxel",
                          help="of variational: voxel, nearest, trilinear, fourier, gaussian or neural_field (voxel)")
     setting.add_argument("--set", nargs="+", metavar="NAME=VALUE",
-                         help="any other that the method's function has: --set cg_iterations=20")
+                         help="any other that the method's function has: --set momentum=0.25")
     setting.add_argument("--tune", nargs="?", const="held-out", choices=("held-out", "discrepancy"),
                          help="of variational: weight and last noise level chosen for each scan, by samples left out "
                               "(28 reconstructions more) or by the misfit that noise leaves (14)")
