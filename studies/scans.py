@@ -58,7 +58,8 @@ def simulated(volume, voxel_size, acceleration=8, block=None, seed=0, coils=8, n
     maps : str
         ``"true"``, or ``"espirit"``: estimated from the scan.
     decimated : bool
-        As the paper's authors make a coarse scan: every n-th voxel of the volume, without noise.
+        As the paper's authors make a coarse scan: every n-th voxel of the volume, without noise. Solvers are told the
+        noise that a scan of these voxels has, by which they weigh data and prior.
 
     Returns
     -------
@@ -86,8 +87,10 @@ def _simulated(volume, voxel_size, acceleration, block, seed, coils, noise, maps
         steps = tuple(round(d / own) for d, own in zip(voxel_size, head.voxel_size))
         head = Volume(head.data[tuple(slice(None, None, n) for n in steps)],
                       tuple(n * own for n, own in zip(steps, head.voxel_size)))
-        voxel_size, noise = head.voxel_size, 0.0
-    acquisition, truth = acquired(head, voxel_size, acceleration, None, seed, coils, noise)
+        voxel_size = head.voxel_size
+    acquisition, truth = acquired(head, voxel_size, acceleration, None, seed, coils, 0.0 if decimated else noise)
+    if decimated:           # what a scan of these voxels has: in its units weights were tuned
+        acquisition.noise = noise / math.prod(voxel_size) ** 0.5
     if maps == "espirit":
         found, _ = estimate_maps(acquisition.kspace, acquisition.mask)
         acquisition = Acquisition(acquisition.kspace, found, acquisition.mask, acquisition.voxel_size,
