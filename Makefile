@@ -79,7 +79,7 @@ quick: lint
 # nbval executes the chapters, so the pages under test are built from the stored outputs.
 test: lint $(NEWER) browser
 	MRILAB_STORED_OUTPUTS=1 $(call pages,html,_build/stored) -W --keep-going --quiet
-	MRILAB_PAGES=_build/stored/_build/html $(BIN)/pytest --durations=10 mrilab tests tools book --nbval \
+	MRILAB_PAGES=_build/stored/_build/html $(BIN)/pytest --durations=10 mrilab studies tests tools book --nbval \
 	  --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with=tests/sanitize.cfg --junitxml=_build/tests.xml $(ARGS)
 
 # tests/book opens every page in a browser; BART's own tools write files for the readers' tests, skipped without

@@ -12,13 +12,13 @@ import timeit
 import torch
 from sigpy.mri.linop import Sense
 
-from mrilab.coils import birdcage_maps
+from mrilab.coils import head_array_maps
 from mrilab.masks import poisson_disc_mask
 from mrilab.operators import SenseOperator
 
 COILS, N, ROUNDS, RUNS = 8, 128, 3, 6
 
-maps, mask = birdcage_maps((N, N, N), COILS), poisson_disc_mask((N, N), 8)
+maps, mask = head_array_maps((N, N, N), COILS), poisson_disc_mask((N, N), 8)
 x = torch.randn(N, N, N, dtype=torch.complex64)
 operator = SenseOperator(maps, mask)
 sigpy_operator = Sense(maps.numpy(), weights=mask[..., None].expand(N, N, N).float().numpy()).N

@@ -191,16 +191,16 @@ def _reconstruct(command: Command) -> None:
     p.add_argument("--complex", action="store_true", help="NIfTI: write the phase as well")
     p.add_argument("--quiet", action="store_true", help="no progress bar")
     setting = p.add_argument_group("settings of the method")
-    setting.add_argument("--iterations", type=int, metavar="N", help="(16 variational, 30 cg_sense)")
+    setting.add_argument("--iterations", type=int, metavar="N", help="(32 variational, 30 cg_sense)")
     setting.add_argument("--steps", type=int, metavar="N", help="of dds, diffusion_mbir, tpdm and iscs (50)")
-    setting.add_argument("--weight", type=float, metavar="X", help="trust in the prior (0.35 variational)")
+    setting.add_argument("--weight", type=float, metavar="X", help="trust in the prior (0.7 variational)")
     setting.add_argument("--regularization", type=float, metavar="X", help="of cg_sense (0.005)")
     setting.add_argument("--planes", nargs="+", metavar="PLANE", help="axial, coronal, sagittal (all)")
     setting.add_argument("--setting", metavar="NAME", help="of variational: fast or paper (fast)")
     setting.add_argument("--representation", metavar="NAME", default="voxel",
                          help="of variational: voxel, nearest, trilinear, fourier, gaussian or neural_field (voxel)")
     setting.add_argument("--set", nargs="+", metavar="NAME=VALUE",
-                         help="any other that the method's function has: --set cg_iterations=10")
+                         help="any other that the method's function has: --set momentum=0.25")
     setting.add_argument("--tune", nargs="?", const="held-out", choices=("held-out", "discrepancy"),
                          help="of variational: weight and last noise level chosen for each scan, by samples left out "
                               "(28 reconstructions more) or by the misfit that noise leaves (14)")

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from .checks import check_weight, check_whole
 from .metrics import percentile
-from .operators import Linear, SenseOperator, conjugate_gradients, relative_misfit
+from .operators import SenseOperator, conjugate_gradients, relative_misfit
 from .volumes import Acquisition, Reconstruction
 from .wavelets import LEVELS, WaveletTransform, orthogonal_names
 
@@ -49,8 +49,8 @@ def cg_sense(acquisition: Acquisition, regularization: float = 0.005, iterations
     acquisition : Acquisition
     regularization : float
         Weight of ``|x|^2``. For maps whose squares sum to 1, the eigenvalues of the normal operator lie
-        between 0 and 1: directions whose eigenvalue is below the weight are damped. On the validation slab 0.01 is
-        best at 1 mm and 0.003 at 2 and 3 mm (``data/results/tuning_solver.json``); the default lies between.
+        between 0 and 1: directions whose eigenvalue is below the weight are damped. On the validation slab 0.01 was
+        best at 1 mm and 0.003 at 2 and 3 mm; the default lies between.
     iterations : int
         At most this many conjugate-gradient steps.
     tolerance : float
@@ -171,8 +171,8 @@ def total_variation(acquisition: Acquisition, weight: float = 0.0005, iterations
     acquisition : Acquisition
         Scaled as in :func:`l1_wavelet`.
     weight : float
-        In those units. On the validation slab 0.0008, 0.0004 and 0.0003 are best for 2 mm and R = 4, 8 and 12, and
-        0.0006 and 0.0005 for 1 mm and R = 8 and 12 (``data/results/tuning_classical.json``); the default lies between.
+        In those units. On the validation slab 0.0008, 0.0004 and 0.0003 were best for 2 mm and R = 4, 8 and 12, and
+        0.0006 and 0.0005 for 1 mm and R = 8 and 12; the default lies between.
     iterations : int
         As in :func:`l1_wavelet`.
     progress : bool
@@ -197,7 +197,9 @@ def total_variation(acquisition: Acquisition, weight: float = 0.0005, iterations
     >>> psnr(result.image, truth) > psnr(cg_sense(acq, progress=False).image, truth) + 1
     True
     """
-    _operator(acquisition)
+    check_weight(weight, "weight")
+    check_whole(iterations, "iterations")
+    operator, begin = _operator(acquisition), time.perf_counter()
     mean = math.prod(acquisition.voxel_size) ** (1 / 3)
     axes = [(d, mean / size) for d, size in enumerate(acquisition.voxel_size)]
 
@@ -207,31 +209,18 @@ def total_variation(acquisition: Acquisition, weight: float = 0.0005, iterations
     def adjoint(g: torch.Tensor) -> torch.Tensor:
         return sum((per_mm * (g[d].roll(1, d) - g[d]) for d, per_mm in axes), torch.zeros(()))
 
-    def laplacian(x: torch.Tensor) -> torch.Tensor:
-        return sum((per_mm**2 * (2 * x - x.roll(1, d) - x.roll(-1, d)) for d, per_mm in axes), torch.zeros(()))
+    def system(x: torch.Tensor) -> torch.Tensor:
+        laplacian = sum((per_mm**2 * (2 * x - x.roll(1, d) - x.roll(-1, d)) for d, per_mm in axes), torch.zeros(()))
+        return operator.normal(x).add_(laplacian, alpha=rho)
 
-    return _sparse(acquisition, weight, differences, adjoint, laplacian, iterations, "total variation", progress)
-
-
-def _sparse(acquisition: Acquisition, weight: float, transform: Linear, adjoint: Linear, gram: Linear, iterations: int,
-            name: str, progress: bool) -> Reconstruction:
-    """``min |A x - y|^2 / 2 + weight |T x|_1`` by ADMM; ``gram`` is ``T^H T``.
-
-    With ``z`` in the place of ``T x`` and ``u`` the running sum of their difference: least squares for x, soft
-    thresholding for z.
-    """
-    check_weight(weight, "weight")
-    check_whole(iterations, "iterations")
-    operator, begin = _operator(acquisition), time.perf_counter()
     x, measured, scale, applications = _start(acquisition, operator)
     rho = weight / THRESHOLD
-    z = transform(x)
+    z = differences(x)                  # ADMM: z stands for the differences, u is the running sum of what they are off
     u = torch.zeros_like(z)
-    for _ in tqdm(range(iterations), desc=name, disable=not progress):
-        x, used = conjugate_gradients(lambda v: operator.normal(v).add_(gram(v), alpha=rho),
-                                      measured + rho * adjoint(z - u), x, iterations=4)
+    for _ in tqdm(range(iterations), desc="total variation", disable=not progress):
+        x, used = conjugate_gradients(system, measured + rho * adjoint(z - u), x, iterations=4)
         applications += used + 1
-        u += transform(x)
+        u += differences(x)
         z = soft_threshold(u, THRESHOLD)
         u -= z
     return _result(acquisition, operator, x * scale, applications, begin)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from scipy.interpolate import make_interp_spline
 
-from .checks import check_array
-from .fourier import ifft3c
+from .checks import check_array, check_whole
+from .fourier import ifft3c, middle
 
 GRID = 24       # points along each axis at which the field of simulated coils is computed
 SMALLEST = 8    # samples along an axis from which sensitivities can be calibrated
@@ -54,8 +54,7 @@ def head_array_maps(shape: tuple[int, ...], coils: int = 8, field_of_view: Seque
     """
     if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
         raise ValueError(f"shape: found {shape!r}, expected three positive whole numbers (z, y, x)")
-    if not isinstance(coils, int) or coils < 1:
-        raise ValueError(f"coils: found {coils!r}, expected a whole number of 1 or more")
+    check_whole(coils, "coils")
     maps, knots = _fields(coils, tuple(field_of_view)), torch.linspace(-1, 1, GRID, dtype=torch.float64)
     for n in shape:
         position = (torch.arange(n) - n // 2) / (n / 2)         # in halves of the field of view
@@ -179,8 +178,7 @@ def espirit_maps(kspace: torch.Tensor, calibration: int = 24, kernel: int = 6, e
         raise ValueError(f"calibration: found {calibration!r}, expected a block side from {kernel} (kernel) "
                          f"to {min(shape)} (smallest axis of kspace {tuple(kspace.shape)})")
     flat = kspace.reshape(len(kspace), *shape)
-    start = [n // 2 - calibration // 2 for n in shape]
-    block = flat[:, *(slice(i, i + calibration) for i in start)]
+    block = flat[:, *middle(shape, [calibration] * len(shape))]
     if (block == 0).all(0).any():
         raise ValueError(f"kspace: found zeros in the central {calibration}^{len(axes)} block, expected it fully "
                          "sampled")
@@ -205,9 +203,7 @@ def calibration_side(mask: torch.Tensor, largest: int = 24) -> int:
     """
     lengths = [n for n in mask.shape if n > 1] or [1]
     for side in range(min(largest, *lengths), 0, -1):
-        rows, columns = (slice(n // 2 - side // 2, n // 2 - side // 2 + side) if n > 1 else slice(None)
-                         for n in mask.shape)
-        if mask[rows, columns].all():
+        if mask[middle(mask.shape, [side if n > 1 else 1 for n in mask.shape])].all():
             return side
     return 0
 

@@ -180,9 +180,9 @@ def fetch(name: str) -> Path:
     >>> fetch("qtim_MRHead").name
     'qtim_MRHead.h5'
     """
-    if name not in _registry():
+    entry = entry_of(name)
+    if entry is None:
         raise ValueError(f"name: found {name!r}, expected one of {', '.join(_registry())}")
-    entry = _registry()[name]
     if entry.kind == "external":
         return _fetch_external(entry)
     if entry.page:

@@ -84,6 +84,17 @@ def resampled_shape(shape: Sequence[int], voxel_size: Sequence[float],
     return tuple(max(1, round(n * d / e)) for n, d, e in zip(shape[-3:], old, new))
 
 
+def middle(shape: Sequence[int], sides: Sequence[int]) -> tuple[slice, ...]:
+    """The part of an array that has these sides and its centre, index ``n // 2``, in common with the whole.
+
+    Examples
+    --------
+    >>> middle((5, 4), (3, 2))
+    (slice(1, 4, None), slice(1, 3, None))
+    """
+    return tuple(slice(n // 2 - side // 2, n // 2 - side // 2 + side) for n, side in zip(shape, sides))
+
+
 def resize_centred(k: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     """Crop or zero-pad the last three axes about the centre ``n // 2`` to ``shape``.
 

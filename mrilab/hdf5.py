@@ -223,7 +223,8 @@ def text(group: Any, name: str) -> str:
                          f"expected a text of at most {TEXT} bytes")
     value = found[(0,) * found.ndim]            # only the first: the others may all be the same long one
     if not isinstance(value, (bytes, str)) or len(value) > TEXT:
-        raise ValueError(f"{group.file.filename}: found {name!r} as no text, or one of more than {TEXT} bytes")
+        raise ValueError(f"{group.file.filename}: found {name!r} as no text, or a longer one, expected a "
+                         f"text of at most {TEXT} bytes")
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 

@@ -16,8 +16,9 @@ import torch
 from tqdm import tqdm
 
 from .checks import check_choice
-from .coils import calibration_side, noise_level
-from .operators import SenseOperator
+from .coils import calibration_side
+from .fourier import middle
+from .operators import SenseOperator, relative_misfit
 from .trials import Ranges, at_edge, best_trial, beyond, coarse_trials, fine_trials
 from .volumes import Acquisition, Reconstruction
 
@@ -115,8 +116,7 @@ def centre_of(mask: torch.Tensor) -> torch.Tensor:
         side = calibration_side(mask, max(mask.shape))
         sides = [side if n > 1 else 1 for n in mask.shape]
     centre = torch.zeros_like(mask)
-    rows, columns = (slice(n // 2 - side // 2, n // 2 - side // 2 + side) for n, side in zip(mask.shape, sides))
-    centre[rows, columns] = True
+    centre[middle(mask.shape, sides)] = True
     return centre
 
 
@@ -156,10 +156,8 @@ def prediction_error(image: torch.Tensor, acquisition: Acquisition, held: torch.
     >>> round(prediction_error(truth, acquisition, held), 3), prediction_error(0 * truth, acquisition, held)
     (0.0, 1.0)
     """
-    held = held.to(acquisition.mask.device)
-    predicted = SenseOperator(acquisition.maps, held).forward(image.to(acquisition.kspace.device))
-    measured = acquisition.kspace * held[..., None]
-    return ((predicted - measured).norm() / measured.norm()).item()
+    operator = SenseOperator(acquisition.maps, held)
+    return relative_misfit(operator, image.to(acquisition.kspace.device), acquisition.kspace)
 
 
 def rings_of(mask: torch.Tensor, wanted: torch.Tensor, rings: int = 8) -> Iterator[torch.Tensor]:
@@ -414,11 +412,7 @@ def _predicted(acquisition: Acquisition, method: Callable[..., Reconstruction], 
 def _discrepancy(acquisition: Acquisition, method: Callable[..., Reconstruction]
                  ) -> Callable[[dict[str, float]], float]:
     """From settings to the misfit over that of noise alone, in dB."""
-    noise = acquisition.noise
-    if noise is None:
-        noise = noise_level(acquisition.kspace, acquisition.mask)
-    samples = int(acquisition.mask.sum()) * len(acquisition.maps) * acquisition.kspace.shape[-1]
-    alone = noise * (2 * samples) ** 0.5 / acquisition.kspace.norm().item()
+    alone = acquisition.noise_misfit()
     if not alone > 0:
         raise ValueError("acquisition: found a noise level of 0, expected one that the misfit can be held against")
     return lambda settings: 20 * math.log10(max(method(acquisition, **settings).misfit, 1e-12) / alone)

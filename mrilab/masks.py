@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import torch
 
+from .fourier import middle
+
 
 def poisson_disc_mask(shape: Sequence[int], acceleration: float, calibration: int | None = None,
                       seed: int = 0) -> torch.Tensor:
@@ -142,8 +144,7 @@ def _plan(shape: Sequence[int], acceleration: float,
         raise ValueError(f"calibration: found {calibration}, a block of {math.prod(sides)} positions, expected "
                          f"no more than the {samples} that acceleration {acceleration} leaves of shape {shape}")
     block = torch.zeros(shape, dtype=torch.bool)
-    starts = [n // 2 - side // 2 for n, side in zip(shape, sides)]
-    block[starts[0]:starts[0] + sides[0], starts[1]:starts[1] + sides[1]] = True
+    block[middle(shape, sides)] = True
     return shape, samples, block
 
 

@@ -67,8 +67,8 @@ class Card(Network):
     Examples
     --------
     >>> card = read_card("diverse")
-    >>> card.voxel_sizes, card.people, card.model_dump()["hardware"]
-    ((1.0, 4.0), ('S1', 'colin27', 'pyhrf'), 'AMD EPYC, 1 threads')
+    >>> card.voxel_sizes, card.people[:2], card.model_dump()["patch"]
+    ((1.0, 4.0), ('S1', 'pyhrf'), 64)
     """
 
     model_config = ConfigDict(extra="allow")
@@ -123,7 +123,7 @@ def read_card(name_or_path: str | Path) -> Card:
     Examples
     --------
     >>> read_card("fixed_2mm").widths
-    (32, 32, 64, 128, 128)
+    (32, 32, 48, 64, 96)
     """
     path = locate(name_or_path, "prior")
     card_path = path.with_suffix(".json")

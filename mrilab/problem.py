@@ -14,7 +14,6 @@ import torch
 from torch import distributed
 
 from .checks import PLANES, in_plane
-from .coils import noise_level
 from .diffusion import Prior, to_channels, to_complex
 from .metrics import percentile
 from .operators import SenseOperator, conjugate_gradients
@@ -77,10 +76,7 @@ class Problem:
             raise ValueError("acquisition: found k-space of zeros, expected a measurement")
         self.start, self.measured = start / self.scale, measured / self.scale
         self.energy = (acquisition.kspace.abs() / self.scale).square().sum().item()
-        noise = acquisition.noise
-        if noise is None:
-            noise = noise_level(acquisition.kspace, acquisition.mask)
-        self.noise = max(noise / self.scale, 1e-4)
+        self.noise = max(acquisition.noise_level() / self.scale, 1e-4)
         self.samples = int(acquisition.mask.sum()) * len(acquisition.maps) * acquisition.kspace.shape[-1]
         self.noise_misfit = self.noise * (2 * self.samples / self.energy) ** 0.5
         _warn_of_voxel_size(prior, prior_voxel_size or self.voxel_size)

@@ -24,7 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from .augmentation import Stream, VoxelSizes, ends_of
-from .checks import in_plane
+from .checks import check_whole, in_plane
 from .datasets import entry_of, locate, sha256
 from .diffusion import Prior, denoising_loss, to_channels
 from .graphs import Recorded
@@ -188,9 +188,8 @@ def train(volumes: Sequence[Volume | str | Path], voxel_sizes: VoxelSizes, out: 
     """
     out = _free(Path(out))
     rank, ranks, device = join(device)
-    for name, value in dict(accumulate=accumulate, interval=interval).items():
-        if value < 1:
-            raise ValueError(f"{name}: found {value}, expected 1 or more")
+    check_whole(accumulate, "accumulate")
+    check_whole(interval, "interval")
     if batch % (ranks * accumulate):
         raise ValueError(f"batch: found {batch}, expected a multiple of {ranks} processes times {accumulate} parts")
     for number, volume in enumerate(volumes):

@@ -253,8 +253,8 @@ def half_quadratic_splitting(problem: Problem, image: Representation, planes: Se
     weight : float
         Trust in the prior; 1 takes its score at its word. The default was tuned; 0 leaves least squares.
     cg_iterations : int
-        Conjugate-gradient steps for each data step, at most; ``"gaussian"`` and ``"neural_field"`` take a few steps of Adam
-        for each of them.
+        Conjugate-gradient steps for each data step, at most; ``"gaussian"`` and ``"neural_field"`` take a few steps of
+        Adam for each of them.
     momentum : float
         What is denoised lies this share of the last step ahead of the image, as in accelerated descent (Kamilov et al.,
         IEEE Signal Processing Letters 2017, for denoisers as priors).

@@ -6,6 +6,7 @@ Axes are ``(z, y, x)`` with x the readout; a voxel size is ``(dz, dy, dx)`` in m
 
 import copy
 import importlib
+import math
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 
 from . import files
 from .checks import check_array, check_info, check_maps_and_mask, check_voxel_size
-from .coils import estimate_maps
+from .coils import estimate_maps, noise_level
 from .datasets import entry_of, locate
 from .evidence import check_sampling
 from .fourier import crop_readout, resample
@@ -154,6 +155,16 @@ class Acquisition:
     def acceleration(self) -> float:
         """Number of (kz, ky) positions over the number measured."""
         return self.mask.numel() / int(self.mask.sum())
+
+    def noise_level(self) -> float:
+        """The noise as it is given, or else as the data tell it (:func:`mrilab.coils.noise_level`)."""
+        return noise_level(self.kspace, self.mask) if self.noise is None else self.noise
+
+    def noise_misfit(self) -> float:
+        """What ``|A x - y| / |y|`` is for an image without error: the noise alone. NaN for k-space of zeros."""
+        samples = int(self.mask.sum()) * len(self.maps) * self.kspace.shape[-1]
+        energy = self.kspace.norm().item()
+        return self.noise_level() * (2 * samples) ** 0.5 / energy if energy else math.nan
 
     def readout_block(self, start: int, stop: int) -> "Acquisition":
         """The part of the acquisition between two positions of the readout, an acquisition of its own.

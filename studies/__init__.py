@@ -7,7 +7,7 @@
     python -m studies all --dry                         # one tiny job of each kind, a minute: does everything start?
     python -m studies compare --config studies/configs/small.json --jobs 2      # a comparison of your own
 
-A study is a module with a docstring, the names of its result files (``RESULTS``), of the results it needs (``NEEDS``),
+A study is a module with a docstring, the names of its result files (``RESULTS``)
 and a function ``study(run)`` that asks the runner for jobs and returns the content of the files. A job is a plain
 function of arguments that JSON can hold. It is known by a digest of what was asked and of the weights and volumes
 that are named there, and leaves one file in ``runs/STUDY``. So the same command goes on after an interruption, and

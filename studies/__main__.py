@@ -6,6 +6,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from mrilab.checks import check_choice
+
 from . import __doc__ as about
 from . import runner, sweep
 from .results import RESULTS, shown, write_rows
@@ -45,26 +47,22 @@ def listed():
 
 
 def conduct(options, how):
-    """The studies in their order; those that need what failed are left out. The exit status."""
-    studies = runner.catalogue()
-    names = runner.in_order(list(studies) if options.names == ["all"] else options.names, studies)
-    out, made, failed = options.out or RESULTS, set(), []
+    """The studies that are asked for; one that fails does not stop the others. The exit status."""
+    studies, out, status = runner.catalogue(), options.out or RESULTS, 0
+    names = list(studies) if options.names == ["all"] else options.names
+    for name in names:
+        check_choice(name, "study", studies)
     if not out.is_dir():
         raise ValueError(f"{out}: no such folder; it is where the results should go")
     for name in names:
         begin = time.monotonic()
         try:
-            problems = list(runner.missing(studies[name], made, out, options.dry))
-            lost = [need for need in studies[name].NEEDS if runner.command(need).split()[-1] in failed]
-            if problems or lost:
-                raise ValueError("; ".join(problems + [f"{need} failed before" for need in lost]))
             paths = runner.conduct(name, studies[name], out, options.allow_dirty, options.dry, **how)
-            made |= {path.stem for path in paths}
             print(f"{name}: {time.monotonic() - begin:.1f} s" if options.dry else "\n".join(map(shown, paths)))
         except (OSError, ValueError) as error:
-            failed.append(name)
+            status = 1
             say(f"studies: {name}: {error}")
-    return 1 if failed else 0
+    return status
 
 
 def compare(options, how):

@@ -14,7 +14,6 @@ from .sweep import check_sweep, make_jobs, measure
 from .tuning import tune
 
 RESULTS = ["comparison.csv", "comparison_slices.json", "comparison_settings.json"]
-NEEDS = []
 FIXED = ["fixed_1mm", "fixed_2mm", "fixed_3mm"]
 PRIORS = [*FIXED, "diverse", "diverse_conditioned"]
 WEIGHT = {"weight": [0.1, 3.0]}

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 
-from mrilab.checks import PLANES
+from mrilab.checks import PLANES, in_plane
 from mrilab.diffusion import to_channels, to_complex
 from mrilab.metrics import percentile, psnr
 from mrilab.simulate import smooth_phase
@@ -22,7 +22,6 @@ from mrilab.volumes import load_volume
 from .scans import PEOPLE, SHARP, VALIDATION, here, prior_of
 
 RESULTS = ["denoising.json"]
-NEEDS = []
 PRIORS = ("fixed_1mm", "fixed_2mm", "fixed_3mm", "diverse", "diverse_conditioned")
 FINE, COARSE = (1, [4, 1, 1]), (1.5, 1.75, 2, 2.5, 3, 4)
 SIGMAS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
@@ -47,7 +46,7 @@ def slices_of(volume, voxel_size, count=24):
 def _slices_of(volume, voxel_size, count):
     image, size = noisy_head(volume, voxel_size)
     return [(image.movedim(axis, 0)[:: max(1, image.shape[axis] // count)],
-             tuple(d for a, d in enumerate(size) if a != axis)) for axis in PLANES.values()]
+             in_plane(size, axis)) for axis in PLANES.values()]
 
 
 def noisy(clean, sigma):

@@ -21,7 +21,6 @@ from mrilab.volumes import Acquisition, Volume, load_volume
 from .scans import HEAD, solve
 
 RESULTS = ["judge.json"]
-NEEDS = []
 SCANS = {       # of the test head: geometry, voxel size in mm, acceleration, coils
     "3D, 3 mm, R 4": ("block", 3, 4, 8), "3D, 3 mm, R 8": ("block", 3, 8, 8),
     "3D, 4 mm, R 4": ("block", 4, 4, 8), "3D, 4 mm, R 12": ("block", 4, 12, 8),

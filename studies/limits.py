@@ -24,7 +24,6 @@ from mrilab.volumes import Acquisition, Volume, load_volume
 from .scans import HEAD, KNEE, SLAB, TUMOUR, acquired, solve
 
 RESULTS = ["limits.json"]
-NEEDS = []
 SIZE, SEEDS = [3, 3, 3], 1
 MIMIC = ([0, 0.08, 0.2, 0.45, 0.75, 1.1], [0, 0.1, 1.0, 0.6, 0.35, 0.7])    # T1-like to T2-like grey values
 

@@ -20,7 +20,6 @@ from .results import pack_slices
 from .scans import HEAD, PEOPLE, SHARP, here, prior_of, simulated
 
 RESULTS = ["mismatch.json"]
-NEEDS = []
 BLOCKS = {1: [-4, 4], 1.5: [-6, 6], 2: [-8, 8], 3: [-12, 12], 4: [-12, 12]}     # of the readout, voxels, by voxel size
 ACCELERATIONS = [4, 8]
 SEEDS = [0]

@@ -6,7 +6,7 @@ the standard deviation of the difference over that of the noise on 2 mm. The noi
 counts its standard deviation per pixel would call it `sigma` on both grids; its density, at which the operator
 looks, is that of white noise of twice `sigma` on 1 mm. The plain priors are told the one and the other.
 `reconstructions` has the PSNR of the solver, at its defaults, with each operator and interpolation on that
-person, at the voxel sizes where `comparison` tunes; `chosen` the best interpolation there, which `comparison` takes.
+person, at the voxel sizes where `comparison` tunes; `chosen` the best interpolation there.
 """
 
 import itertools
@@ -21,7 +21,6 @@ from .denoising import quality, slices_of
 from .scans import VALIDATION, prior_of, reconstruction
 
 RESULTS = ["operators.json"]
-NEEDS = []
 PLAIN = ("fixed_1mm", "fixed_2mm", "fixed_3mm", "diverse")
 OPERATORS = ("operator_1mm", "operator_2mm")
 WAYS = [dict(prior=name, interpolation=None) for name in PLAIN] + [

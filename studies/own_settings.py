@@ -16,7 +16,6 @@ from .mismatch import ACCELERATIONS
 from .scans import PEOPLE, VALIDATION, here, prior_of, simulated
 
 RESULTS = ["own_settings.json"]
-NEEDS = []
 BLOCKS = {1.5: [-4, 4], 2: [-5, 5], 3: [-8, 8]}         # of the readout, voxels, by voxel size
 ITERATIONS = 16
 WAYS = ["held-out", "discrepancy"]

@@ -18,7 +18,7 @@ import torch
 
 from mrilab.classical import cg_sense
 from mrilab.coils import HEAD, head_array_maps
-from mrilab.fourier import fft3c, ifft3c, resize_centred
+from mrilab.fourier import fft3c, ifft3c, middle, resize_centred
 from mrilab.holdout import estimated_psnr, prediction_error, split_samples, used_part
 from mrilab.metrics import head_mask, percentile, psnr, ssim
 from mrilab.raw.preparation import interpolate_maps
@@ -30,7 +30,6 @@ from .results import bootstrap, pixels_to_text, text_to_pixels
 from .scans import solve
 
 RESULTS = ["recorded.json"]
-NEEDS = []
 HEAD8 = "sigpy_brain8ch"
 LOW = [f"lowfield_{person}_{kind}" for person in ("6A", "7A") for kind in ("GRE", "FSE", "FLAIR")]
 SIZES, SEEDS, RATES, SLICES = (1.5, 2, 3), (0, 1, 2), (2, 4), (0, 1, 2, 3)
@@ -90,8 +89,8 @@ def thinned(mask, acceleration, centre, seed):
     (100, True)
     """
     keep = torch.zeros_like(mask)
-    rows, columns = (slice(n // 2 - centre // 2, n // 2 - centre // 2 + centre) for n in mask.shape)
-    keep[rows, columns] = mask[rows, columns]
+    inner = middle(mask.shape, (centre, centre))
+    keep[inner] = mask[inner]
     others = (mask & ~keep).flatten().nonzero().flatten()
     order = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))
     keep.view(-1)[others[order[:max(0, round(mask.numel() / acceleration) - int(keep.sum()))]]] = True

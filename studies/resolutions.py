@@ -14,7 +14,6 @@ from .scans import HEAD, TUMOUR, reconstruction
 from .trainings import PEOPLE, training
 
 RESULTS = ["resolutions.json"]
-NEEDS = []
 SIGMA = 0.1
 ISOTROPIC = (1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5, 6)
 ANISOTROPIC = ((3, 1, 1), (1, 1, 3), (1, 2, 4), (4, 1, 1), (5, 1, 1), (2, 2, 5))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from mrilab.checks import PLANES
+from mrilab.checks import PLANES, check_choice
 from mrilab.datasets import entry_of, list_datasets
 from mrilab.writing import atomic_path
 
@@ -18,8 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "data" / "results"
 ASKED = ("label", "method", "representation", "prior", "volume", "voxel_size", "acceleration", "block", "seed", "coils",
          "noise", "settings")
-MEASURED = ("psnr", "psnr_head", "psnr_parts", "ssim", "seconds", "network_evaluations", "operator_applications",
-            "misfit")
+MEASURED = ("psnr", "psnr_head", "ssim", "seconds", "network_evaluations", "operator_applications", "misfit")
 COLUMNS = (*ASKED, "prior_sha256", "volume_sha256", *MEASURED, "hardware", "commit", "date")       # of a table
 NUMBERS = ("voxel_size", "acceleration", "block", "seed", "coils", "noise", "settings", *MEASURED)      # JSON in a CSV
 
@@ -55,12 +54,11 @@ def load(name, folder=RESULTS):
 
     Examples
     --------
-    >>> denoising = load("denoising")
-    >>> denoising.hardware, denoising["rows"][0]["method"]
-    ('AMD EPYC, 1 threads', 'fixed_1mm')
-    >>> load("cost", folder="data")
+    >>> sorted(load("denoising")["rows"][0])
+    ['method', 'psnr', 'sigma', 'volume', 'voxel_size']
+    >>> load("samplers", folder="data")
     Traceback (most recent call last):
-    FileNotFoundError: data/cost.json: no such file; python -m studies cost makes it
+    FileNotFoundError: data/samplers.json: no such file; python -m studies samplers makes it
     """
     path, table = (Path(folder) / f"{name}{suffix}" for suffix in (".json", ".csv"))
     if table.is_file():
@@ -89,16 +87,13 @@ def shown(path):
 
 
 def command(name):
-    """The command that makes a result: by the study whose name it begins with; a file in ``runs/`` comes of a training.
+    """The command that makes a result: by the study whose name it begins with.
 
     Examples
     --------
-    >>> command("comparison_slices"), command("runs/diverse.json")
-    ('python -m studies comparison', 'python -m studies.train_priors diverse --patches 700000')
+    >>> command("comparison_slices")
+    'python -m studies comparison'
     """
-    if "/" in str(name):
-        stem = shown(name).split("/")[1].partition(".")[0]
-        return f"python -m studies.train_priors {stem} --patches 700000"
     while "_" in name and not Path(__file__).with_name(f"{name}.py").exists():
         name = name.rpartition("_")[0]
     return f"python -m studies {name}"
@@ -159,78 +154,14 @@ def read_rows(path):
         raise FileNotFoundError(f"{path}: no such file")
     with open(path, newline="") as file:
         table = csv.DictReader(file)
-        if tuple(table.fieldnames or ()) != COLUMNS:
+        if not set(COLUMNS) <= set(table.fieldnames or ()):
             raise ValueError(f"{path}: found the columns {table.fieldnames}, expected {list(COLUMNS)}")
         try:
-            return [{key: json.loads(value) if key in NUMBERS else value or None for key, value in row.items()}
+            return [{key: json.loads(row[key]) if key in NUMBERS else row[key] or None for key in COLUMNS}
                     for row in table]
         except (TypeError, ValueError):
             raise ValueError(f"{path}: found a truncated line {table.line_num}, expected {len(COLUMNS)} values") \
                 from None
-
-
-def summarise(rows, a, b, metric="psnr", confidence=0.95, resamples=4000, seed=0):
-    """Mean difference ``a - b`` between two methods in each cell, with a bootstrap interval.
-
-    Both methods saw the same data for each seed and block, so the differences are paired; pairs are drawn with
-    replacement (percentile bootstrap). With few pairs the interval is too narrow: of normal differences, three pairs
-    at 95 % cover the mean in about 73 % of the cases, six in 85 %, twelve in 92 %.
-
-    Parameters
-    ----------
-    rows : list of dict
-        From :func:`read_rows`.
-    a, b : str
-        Labels.
-    metric : str
-        One of ``MEASURED``; with ``psnr_parts`` each job brings a difference for each of its parts.
-    confidence : float
-    resamples, seed : int
-
-    Returns
-    -------
-    list of dict
-        ``volume``, ``voxel_size``, ``acceleration``, ``difference``, ``low``, ``high``, ``pairs`` for each cell
-        that has pairs. With one pair, ``low`` and ``high`` are NaN.
-
-    Raises
-    ------
-    ValueError
-        For a label that no row has.
-
-    Examples
-    --------
-    >>> cell = {"volume": "head", "voxel_size": 1.0, "acceleration": 8, "block": None, "coils": 8, "noise": 0.01}
-    >>> rows = [cell | {"label": m, "seed": s, "psnr": 30 + s + d} for m, d in (("new", 1), ("old", 0)) for s in (0, 1)]
-    >>> [(c["difference"], c["low"], c["high"], c["pairs"]) for c in summarise(rows, "new", "old")]
-    [(1.0, 1.0, 1.0, 2)]
-    """
-    found, generator = [], np.random.default_rng(seed)
-    for (volume, voxel_size, acceleration), differences in _paired(rows, a, b, metric):
-        low = high = math.nan
-        if len(differences) > 1:
-            low, high = bootstrap(differences, generator, confidence, resamples)
-        found.append(dict(volume=volume, voxel_size=voxel_size, acceleration=acceleration,
-                          difference=float(differences.mean()), low=low, high=high, pairs=len(differences)))
-    return found
-
-
-def _paired(rows, a, b, metric):
-    """Of each cell, which is a volume, voxel size and acceleration, the differences ``a - b`` on the same data."""
-    labels = {row["label"] for row in rows}
-    for label in (a, b):
-        if label not in labels:
-            raise ValueError(f"label: found {label!r}, expected one of {', '.join(sorted(labels))}")
-    cells = {}
-    for row in rows:
-        if row["label"] in (a, b):
-            cell = tuple(json.dumps(row[key]) for key in ("volume", "voxel_size", "acceleration"))
-            pair = tuple(json.dumps(row[key]) for key in ("seed", "block", "coils", "noise"))
-            cells.setdefault(cell, {}).setdefault(pair, {})[row["label"]] = row[metric]
-    for cell, pairs in cells.items():
-        differences = np.array([np.subtract(pair[a], pair[b]) for pair in pairs.values() if len(pair) == 2]).ravel()
-        if len(differences):
-            yield map(json.loads, cell), differences
 
 
 def bootstrap(values, generator, confidence=0.95, resamples=4000):
@@ -256,8 +187,10 @@ def over_people(rows, a, b, metric="psnr", confidence=0.95):
     ----------
     rows : list of dict
         With the labels ``a`` and ``b``; the volumes are data sets, whose entries say the person.
-    a, b, metric
-        As for :func:`summarise`.
+    a, b : str
+        Labels.
+    metric : str
+        One of ``MEASURED``.
     confidence : float
 
     Returns
@@ -279,14 +212,22 @@ def over_people(rows, a, b, metric="psnr", confidence=0.95):
     >>> [(round(c["difference"], 2), round(c["low"], 1), c["people"]) for c in over_people(rows, "new", "old")]
     [(1.1, -0.2, 2)]
     """
-    cells = {}
-    for (volume, *cell), differences in _paired(rows, a, b, metric):
-        people = cells.setdefault(json.dumps(cell), {})
-        people.setdefault(entry_of(volume).person, []).extend(differences)
-    found = []
-    for cell, people in cells.items():
-        means = np.array([np.mean(differences) for differences in people.values()])
-        half = math.nan
+    for label in (a, b):
+        check_choice(label, "label", sorted({row["label"] for row in rows}))
+    cells, found = {}, []
+    for row in (row for row in rows if row["label"] in (a, b)):
+        cell, data = (json.dumps([row[key] for key in keys]) for keys in (
+            ("voxel_size", "acceleration"), ("volume", "seed", "block", "coils", "noise")))
+        pair = entry_of(row["volume"]).person, data
+        cells.setdefault(cell, {}).setdefault(pair, {})[row["label"]] = row[metric]
+    for cell, pairs in cells.items():
+        people = {}
+        for (person, _), values in pairs.items():
+            if len(values) == 2:
+                people.setdefault(person, []).append(values[a] - values[b])
+        if not people:
+            continue
+        means, half = np.array([np.mean(differences) for differences in people.values()]), math.nan
         if len(means) > 1:
             half = float(stats.t.ppf((1 + confidence) / 2, len(means) - 1) * means.std(ddof=1) / len(means) ** 0.5)
         found.append(dict(zip(("voxel_size", "acceleration"), json.loads(cell)), difference=float(means.mean()),

@@ -21,7 +21,6 @@ from .sweep import check_sweep
 from .tuning import tune
 
 RESULTS = ["samplers.json"]
-NEEDS = []
 VOXEL_SIZE, ACCELERATION, BLOCK = 2, 8, [-16, 16]
 BUDGETS = (1000, 4000)
 

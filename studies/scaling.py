@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 
 RESULTS = ["scaling.json"]
-NEEDS = []
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "reconstruction.py"
 
 

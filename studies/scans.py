@@ -5,7 +5,6 @@ import math
 import sys
 import time
 
-import torch
 from tqdm import tqdm
 
 from mrilab import metrics
@@ -177,39 +176,25 @@ def reconstruction(volume, voxel_size, method, settings, acceleration=8, block=N
     Returns
     -------
     dict
-        ``psnr``, ``psnr_head``, ``ssim``; ``psnr_parts``, which the intervals need; ``misfit``; seconds on the wall and
-        of the processor; evaluations of the network, applications of the operator; ``slices``
-        (:func:`studies.results.pack_slices`) if wanted.
+        ``psnr``, ``psnr_head``, ``ssim``, ``misfit``; seconds on the wall and of the processor; evaluations of the
+        network, applications of the operator; ``slices`` (:func:`studies.results.pack_slices`) if wanted.
 
     Examples
     --------
-    >>> import tempfile
+    >>> import tempfile, torch
     >>> from mrilab.volumes import Volume, save_volume
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save_volume(f"{folder}/a.h5", Volume(torch.ones(16, 16, 16), (8, 8, 8)))
     ...     result = reconstruction(f"{folder}/a.h5", 8, "cg_sense", {"iterations": 4}, acceleration=2, coils=3)
-    >>> result["operator_applications"], len(result["psnr_parts"]), result["psnr"] > 20
-    (4, 4, True)
+    >>> result["operator_applications"], result["psnr"] > 20
+    (4, True)
     """
     acquisition, truth = simulated(volume, voxel_size, acceleration, block, seed, coils, noise, maps, decimated)
     result, cpu_seconds = solve(acquisition, method, prior, settings, seed, representation, interpolation, device,
                                 methods)
     image = result.image
     return {"psnr": metrics.psnr(image, truth), "psnr_head": metrics.psnr(image, truth, metrics.head_mask(truth)),
-            "psnr_parts": psnr_parts(image, truth), "ssim": metrics.ssim(image, truth), "misfit": result.misfit,
+            "ssim": metrics.ssim(image, truth), "misfit": result.misfit,
             "seconds": round(result.seconds, 2), "cpu_seconds": round(cpu_seconds, 2), "matrix": list(truth.shape),
             "network_evaluations": result.network_evaluations, "operator_applications": result.operator_applications,
             **({"slices": pack_slices(image, truth, result.voxel_size, keep_slices)} if keep_slices else {})}
-
-
-def psnr_parts(image, truth, count=4):
-    """PSNR in parts of equal height along z, all with the range of the whole truth.
-
-    Examples
-    --------
-    >>> truth, error = torch.ones(8, 5, 5), torch.tensor([0.1, 0.1, 0.01, 0.01])
-    >>> [round(v) for v in psnr_parts(truth + error.repeat_interleave(2)[:, None, None], truth)]
-    [20, 20, 40, 40]
-    """
-    part = torch.arange(len(truth)) * count // len(truth)
-    return [metrics.psnr(image, truth, (part == i)[:, None, None].expand(truth.shape)) for i in part.unique()]

@@ -1,8 +1,8 @@
 """The variational solver's two settings, tuned with equal effort, and its parts switched off one at a time.
 
 Everything is tuned on the validation person, 2 mm and R = 8: ten settings drawn at random, then four about the best;
-more iterations, momentum and mirroring of `fast` are among the ablations. Then each setting runs on the test people, R = 8 and 12,
-beside CG-SENSE. A block of the readout keeps it short.
+more iterations, momentum and mirroring of `fast` are among the ablations. Then each setting runs on the test people,
+R = 8 and 12, beside CG-SENSE. A block of the readout keeps it short.
 """
 
 import numpy as np
@@ -14,7 +14,6 @@ from .sweep import check_sweep
 from .tuning import tune
 
 RESULTS = ["solvers.json"]
-NEEDS = []
 VOXEL_SIZE, BLOCK = 2, [-12, 12]
 DEFAULTS = {
     "fast": dict(weight=0.7, sigma=[0.1, 0.005], slab=1),

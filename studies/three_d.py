@@ -22,7 +22,6 @@ from .scans import HEAD, SLAB, reconstruction
 from .trainings import PEOPLE, card_of, flops, head_of, training
 
 RESULTS = ["three_d.json"]
-NEEDS = []
 VOXEL_SIZES = (2, 3)                                            # of training
 SLICES = dict(widths=[16, 16, 32, 64, 80], patch=48, batch=8)
 PRIORS = {                                                      # 24 voxels halve three times, 48 four times

@@ -37,7 +37,7 @@ import torch
 from mrilab.augmentation import usable
 from mrilab.datasets import at_hand, list_datasets, sha256
 from mrilab.files import write_hdf5
-from mrilab.priors import load_prior, read_card, save_prior
+from mrilab.priors import load_prior, read_card
 from mrilab.processes import hardware
 from mrilab.training import train
 from mrilab.volumes import load_volume
@@ -57,7 +57,6 @@ PRIORS = {
     "operator_2mm": dict(voxel_sizes=(2, 2), network="operator"),
 }
 WIDTHS, LIGHT = (32, 32, 48, 64, 96), True      # see `light` of UNet: the best of eleven networks for its time
-SNAPSHOTS = (500, 1000, 2000, 4000, 8000, 16000, 32000)         # steps after which the averaged prior is kept as it is
 PATCH = 64
 LATE = 20               # seconds at the end for what is not training
 PROBE = 12              # seconds in which the speed is measured
@@ -125,16 +124,8 @@ def train_one(name, options, patches, until=math.inf):
     begun, settings = time.time(), settings_of(name, options)
     if not path.with_suffix(".json").exists():
         steps = max(1, round(patches / options.batch))
-        path.with_suffix("").mkdir(exist_ok=True)
-
-        def keep(step, prior):
-            if step in SNAPSHOTS:
-                save_prior(path.with_suffix("") / f"{step}.safetensors", prior, dict(
-                    network=settings["network"], voxel_sizes=prior.voxel_sizes, steps=step, widths=WIDTHS,
-                    light=settings["light"], conditioned=prior.conditioned, sigma_data=prior.sigma_data))
-
         often = 2000 if on_gpu(options) else 500
-        train(out=path, callback=keep, steps=steps, until=until, interval=max(50, min(often, steps // 12)),
+        train(out=path, steps=steps, until=until, interval=max(50, min(often, steps // 12)),
               validation=load_volume("colin27_ch2_slab"), progress=options.progress, **settings)
     if not path.with_suffix(".json").exists():
         return dict(name=name, finished=False)

@@ -1,4 +1,4 @@
-"""Small priors, and more of the large ones, trained for a study: they stay in ``runs/`` and do not ship."""
+"""Small priors trained for a study: they stay in ``runs/`` and do not ship."""
 
 import functools
 import hashlib
@@ -7,20 +7,16 @@ import re
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mrilab import augmentation
 from mrilab.datasets import list_datasets
 from mrilab.training import train
 from mrilab.volumes import load_volume
 
 from .results import shown
-from .scans import SLAB
 
 PEOPLE = {d.person: d.name for d in list_datasets("volume") if d.split == "train"}
-USUAL = augmentation.draw_voxel_size
 
 
 @functools.cache
@@ -31,17 +27,8 @@ def head_of(name):
     return volume
 
 
-def coarser(voxel_sizes, rng):
-    """As :func:`mrilab.augmentation.draw_voxel_size`, but more often coarse, and in four of five one size for all."""
-    low, high = np.log(voxel_sizes)
-    place = rng.random(3) ** 0.7
-    size = np.exp(np.where(rng.random(3) < 0.12, low, low + (high - low) * place))
-    return size[:1].repeat(3) if rng.random() < 0.8 else size
-
-
-def training(name, voxel_sizes, settings, volumes, whole=False, draw="usual", network="unet", folder=None,
-             device="cpu"):
-    """Train one prior on patches alone, or go on where that was interrupted.
+def training(name, voxel_sizes, settings, volumes, network="unet", folder=None, device="cpu"):
+    """Train one prior on patches of heads at 2 mm, or go on where that was interrupted.
 
     Parameters
     ----------
@@ -52,10 +39,8 @@ def training(name, voxel_sizes, settings, volumes, whole=False, draw="usual", ne
         Of :func:`mrilab.training.train`.
     volumes : list of str
         Of the training people, by name.
-    whole : bool
-        On heads at their own voxel size, with the loss on the validation slab; otherwise at 2 mm.
-    draw, network : str
-        Of voxel sizes, ``"usual"`` or ``"coarser"``; see :func:`mrilab.training.train`.
+    network : str
+        See :func:`mrilab.training.train`.
     folder : str or Path
         Where the weights and their card go.
 
@@ -65,20 +50,15 @@ def training(name, voxel_sizes, settings, volumes, whole=False, draw="usual", ne
         ``trained``, the file; ``sha256``; ``cpu_seconds``, None if it was interrupted. Wall time would count what else
         the machine does.
     """
-    asked = json.dumps([name, voxel_sizes, settings, volumes, whole, draw, network])
+    asked = json.dumps([name, voxel_sizes, settings, volumes, network])
     stem = f"{re.sub('[^a-z0-9_]+', '_', name.lower())}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
     path = Path(folder) / f"{stem}.safetensors"
     begin, anew = time.process_time(), not path.with_suffix(".checkpoint").exists()
     if not path.with_suffix(".json").exists():
-        how = dict(validation=load_volume(SLAB), interval=1000) if whole else {}
-        augmentation.draw_voxel_size = coarser if draw == "coarser" else USUAL
-        try:
-            train([name if whole else head_of(name) for name in volumes],
-                  dict(voxel_sizes) if isinstance(voxel_sizes[0], list) else tuple(voxel_sizes), path,
-                  people=[person for person, name in PEOPLE.items() if name in volumes], progress=False, device=device,
-                  network=network, whole=0, **how, **settings)
-        finally:
-            augmentation.draw_voxel_size = USUAL
+        train([head_of(name) for name in volumes],
+              dict(voxel_sizes) if isinstance(voxel_sizes[0], list) else tuple(voxel_sizes), path,
+              people=[person for person, name in PEOPLE.items() if name in volumes], progress=False, device=device,
+              network=network, whole=0, **settings)
     else:
         anew = False
     seconds = round(time.process_time() - begin) if anew else None

@@ -91,8 +91,8 @@ def tune(run, sweep, methods=METHODS, count=COARSE):
         if not any(outside.values()):
             break
         attempt(f"beyond{further}-", outside)
-    attempt("fine", {label: fine_trials(ends, best_trial(trials[label])["settings"], count) for label, ends in ranges.items()
-                     if ends})
+    attempt("fine", {label: fine_trials(ends, best_trial(trials[label])["settings"], count)
+                     for label, ends in ranges.items() if ends})
     edges = {label: list(found) for label, ends in ranges.items() if (found := at_edge(ends, trials[label]))}
     for label, names in edges.items():
         tqdm.write(f"{label}: best at the edge of what was tried for {' and '.join(names)}", file=sys.stderr)

@@ -8,7 +8,7 @@ import torch
 
 from mrilab.__main__ import main
 from mrilab.checks import PLANES
-from mrilab.coils import birdcage_maps
+from mrilab.coils import head_array_maps
 from mrilab.diffusion import Prior, to_complex
 from mrilab.masks import poisson_disc_mask
 from mrilab.metrics import head_mask, psnr
@@ -32,7 +32,7 @@ def smooth(count, size=SIZE, seed=0):
 def scan_of(mixture, count, size=SIZE, acceleration=1, coils=1, noise=0.02, seed=0):
     """A scan whose slices (z, y), one for each position of the readout, are draws; and its unit of intensity."""
     image = to_complex(mixture.draw(count, seed)).movedim(0, -1)
-    maps = birdcage_maps(tuple(image.shape), coils) if coils > 1 else torch.ones(1, *image.shape, dtype=torch.complex64)
+    maps = head_array_maps(tuple(image.shape), coils) if coils > 1 else torch.ones_like(image)[None]
     mask = torch.ones(size, size, dtype=torch.bool)
     if acceleration > 1:
         mask = poisson_disc_mask(tuple(image.shape), acceleration)

@@ -1,7 +1,6 @@
 """The studies: jobs that are killed or fail, tables, results. The methods are fakes that count their calls."""
 
 import json
-import math
 import os
 import signal
 import subprocess
@@ -198,7 +197,7 @@ def test_toml_and_tuned_settings(tmp_path):
         sweep.make_jobs(settings)
 
 
-@pytest.mark.parametrize("name", ["small", "default", "full"])
+@pytest.mark.parametrize("name", ["small", "full"])
 def test_shipped_settings(name):
     path = Path(__file__).parents[1] / "studies" / "configs" / f"{name}.json"
     jobs = sweep.make_jobs(sweep.load_sweep(path))
@@ -349,62 +348,25 @@ def test_measured_values_are_those_of_the_method(tmp_path):
     settings = {"volumes": ["qtim_MRHead"], "voxel_sizes": [8], "accelerations": [3], "seeds": [5], "coils": 4,
              "blocks": [[-4, 90]], "methods": [{"method": "cg_sense", "settings": {"iterations": 7}}]}
     (row,), _ = measure(table_of(settings), tmp_path, methods.METHODS)
-    acquisition, truth = simulate.simulate_acquisition(load_volume("qtim_MRHead").resample((8, 8, 8)), 3, 4, seed=5)
+    head = load_volume("qtim_MRHead")       # 0.01 is the noise of voxels of 1 mm; its own have 1.3
+    acquisition, truth = simulate.simulate_acquisition(head, 3, 4, 0.01 / 1.3**0.5, 5, (8, 8, 8))
     middle, end = truth.shape[2] // 2, truth.shape[2]
     truth = truth[:, :, middle - 4 :]
     result = classical.cg_sense(acquisition.readout_block(middle - 4, end), iterations=7, progress=False)
     assert row["psnr"] == pytest.approx(metrics.psnr(result.image, truth), abs=1e-3)
     assert row["psnr_head"] == pytest.approx(metrics.psnr(result.image, truth, metrics.head_mask(truth)), abs=1e-3)
     assert row["ssim"] == pytest.approx(metrics.ssim(result.image, truth), abs=1e-4)
-    end = math.ceil(len(truth) / 4)                 # the first part, by hand, with the whole truth's range
-    error = (result.image.abs() - truth.abs())[:end].square().mean()
-    assert row["psnr_parts"][0] == pytest.approx(10 * math.log10(truth.abs().max() ** 2 / error), abs=1e-2)
     assert row["operator_applications"] == result.operator_applications and row["prior_sha256"] is None
 
 
-def rows_of(differences, spread, generator):
-    """Rows of two methods in cells whose true differences are known."""
-    rows = []
-    for i, d in enumerate(differences):
-        for seed in range(4):
-            for block in ([-8, 0], [0, 8]):
-                common = generator.normal(30, 3)        # hard or easy data, the same for both
-                cell = {"volume": "head", "voxel_size": 1.0 + i, "acceleration": 8, "seed": seed, "block": block,
-                        "coils": 8, "noise": 0.01}
-                rows += [cell | {"label": "new", "psnr": common + d + generator.normal(0, spread)},
-                         cell | {"label": "old", "psnr": common}]
-    return rows
-
-
-def test_interval_covers_a_known_difference():
-    """200 cells of 8 pairs: about nine in ten intervals hold the true difference, however the data vary."""
-    truth = [0.5] * 200
-    cells = results.summarise(rows_of(truth, 0.2, np.random.default_rng(0)), "new", "old")
-    covered = np.mean([cell["low"] <= 0.5 <= cell["high"] for cell in cells])
-    assert 0.84 < covered < 0.97 and {cell["pairs"] for cell in cells} == {8}
-    assert abs(np.mean([cell["difference"] for cell in cells]) - 0.5) < 0.02
-    assert np.mean([cell["low"] > 0 for cell in cells]) > 0.95
-    again = results.summarise(rows_of(truth, 0.2, np.random.default_rng(0)), "new", "old")
-    assert again == cells
-
-
-def test_parts_are_pairs_of_their_own():
-    rows = rows_of([1.0], 0.0, np.random.default_rng(0))
-    for row in rows:
-        row["psnr_parts"] = [row["psnr"], row["psnr"] + (row["label"] == "new")]
-    (cell,) = results.summarise(rows, "new", "old", metric="psnr_parts")
-    assert cell["pairs"] == 16 and cell["difference"] == pytest.approx(1.5)
-    assert 1 < cell["low"] < 1.5 < cell["high"] < 2
-
-
 def test_summary_of_rows_that_have_no_pair():
-    rows = rows_of([1.0, 2.0], 0.0, np.random.default_rng(0))
-    kept = [row for row in rows if row["voxel_size"] == 1.0 or row["label"] == "new"]
-    assert [cell["voxel_size"] for cell in results.summarise(kept, "new", "old")] == [1.0]
-    single = results.summarise(kept[:2], "new", "old")[0]
-    assert single["pairs"] == 1 and np.isnan(single["low"]) and single["difference"] == pytest.approx(1.0)
+    cell = {"volume": "qtim_MRHead", "acceleration": 8, "block": None, "coils": 8, "noise": 0.01, "seed": 0}
+    rows = [cell | {"label": m, "voxel_size": d, "psnr": 30 + (m == "new")} for d in (1.0, 2.0) for m in ("new", "old")]
+    assert [found["voxel_size"] for found in results.over_people(rows, "new", "old")] == [1.0, 2.0]
+    assert [found["voxel_size"] for found in results.over_people(rows[:3], "new", "old")] == [1.0]
+    assert results.over_people([rows[0], rows[3]], "new", "old") == []
     with pytest.raises(ValueError, match="label: found 'newer', expected one of new, old"):
-        results.summarise(rows, "newer", "old")
+        results.over_people(rows, "newer", "old")
 
 
 def test_tuning_finds_the_best_with_equal_effort(tmp_path, head):
@@ -489,7 +451,8 @@ def test_command_line(head, tmp_path, capsys, monkeypatch):
     assert [row["label"] for row in rows] == ["zero_filled", "cg_sense"] * 2 and len(os.listdir("runs/a")) == 4
     assert main(["compare", "--config", "a.json", "--tune", "tuned.json", "--quiet"]) == 0
     record = json.loads(Path("tuned.json").read_text())
-    assert len(record["trials"]["cg_sense"]) == 14 and record["hardware"] and record["volumes_sha256"].keys() == {head}
+    assert 14 <= len(record["trials"]["cg_sense"]) <= 20        # ten, six more where the edge is best, four fine ones
+    assert record["hardware"] and record["volumes_sha256"].keys() == {head}
     Path("b.json").write_text(json.dumps(json.loads(Path("a.json").read_text()) | {"tuned": "tuned.json"}))
     assert sweep.load_sweep("b.json")["tuned"] == record["best"]
     before = Path("a.csv").read_text()
@@ -514,7 +477,7 @@ def half(value, folder="", fail=False):
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """Two studies of which the second needs the result of the first, their folders, and a clean checkout."""
+    """Two studies, their folders, and a clean checkout."""
     for name in ("runs", "results", "calls"):
         (tmp_path / name).mkdir()
     monkeypatch.setattr(runner, "RUNS", tmp_path / "runs")
@@ -522,24 +485,24 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["studies.__main__"], "RESULTS", tmp_path / "results")
     monkeypatch.setattr(runner, "commit", lambda: state.commit)
     first = SimpleNamespace(
-        __doc__="Halves.", RESULTS=["first.json"], NEEDS=[], study=lambda run: {"rows": [
+        __doc__="Halves.", RESULTS=["first.json"], study=lambda run: {"rows": [
             {"half": row["half"], "sum": row["tensor"].sum().item(), "file": f"{runner.ROOT}/runs/x"}
             for row in run.rows(half, [{"value": v} for v in state.values], folder=str(tmp_path / "calls"),
                                 fail=state.fail)]})
-    second = SimpleNamespace(__doc__="Sums.", RESULTS=["second.json"], NEEDS=["first"], study=lambda run: {
-        "sum": sum(row["half"] for row in run.load("first")["rows"])})
-    state = SimpleNamespace(commit="abc", fail=False, values=[1, 2, 3], studies={"second": second, "first": first},
+    second = SimpleNamespace(__doc__="Sums.", RESULTS=["second.json"], study=lambda run: {
+        "sum": sum(row["half"] for row in run.rows(half, [{"value": 4}, {"value": 5}], folder=str(tmp_path)))})
+    state = SimpleNamespace(commit="abc", fail=False, values=[1, 2, 3], studies={"first": first, "second": second},
                             folder=tmp_path)
     monkeypatch.setattr(runner, "catalogue", lambda: state.studies)
     return state
 
 
-def test_studies_run_in_their_order_once(small, capsys):
+def test_studies_run_once(small, capsys):
     assert main(["all", "--quiet"]) == 0
     assert capsys.readouterr().out.splitlines() == [f"{small.folder}/results/{n}.json" for n in ("first", "second")]
     first, second = (json.loads((small.folder / f"results/{n}.json").read_text()) for n in ("first", "second"))
     assert [row["half"] for row in first["rows"]] == [0.5, 1, 1.5] and [r["sum"] for r in first["rows"]] == [1, 2, 3]
-    assert second["sum"] == 3 and first["commit"] == "abc" and first["hardware"] and len(first["date"]) == 10
+    assert second["sum"] == 4.5 and first["commit"] == "abc" and first["hardware"] and len(first["date"]) == 10
     assert first["rows"][0]["file"] == "runs/x"         # no folder of this machine
     assert main(["first", "--quiet"]) == 0 and len(os.listdir(small.folder / "calls")) == 3
     next((small.folder / "runs/first").glob("*.npz")).unlink()
@@ -547,7 +510,7 @@ def test_studies_run_in_their_order_once(small, capsys):
     assert "found no arrays beside it" in capsys.readouterr().err
 
 
-def test_a_failed_study_writes_nothing_and_stops_what_needs_it(small, capsys):
+def test_a_failed_study_writes_nothing_and_does_not_stop_the_others(small, capsys):
     assert main(["all", "--quiet"]) == 0
     before = {path: path.read_bytes() for path in (small.folder / "results").iterdir()}
     small.fail, small.values = True, [2, 5]
@@ -557,27 +520,16 @@ def test_a_failed_study_writes_nothing_and_stops_what_needs_it(small, capsys):
     assert main(["all", "--quiet"]) == 1
     error = capsys.readouterr().err
     assert "first: 1 of 2 jobs failed" in error and "half(value=2): RuntimeError: no luck" in error
-    assert "second: first failed before" in error
+    assert "second" not in error
     assert {path: path.read_bytes() for path in (small.folder / "results").iterdir()} == before
     small.fail = False                                  # the next call tries what failed, and that only
     calls = len(os.listdir(small.folder / "calls"))
     assert main(["first", "--quiet"]) == 0 and len(os.listdir(small.folder / "calls")) == calls + 1
 
 
-def test_a_missing_input_names_the_study_that_makes_it(small, capsys):
-    assert main(["second"]) == 1
-    assert "results/first.json: no such file; python -m studies first makes it" in capsys.readouterr().err
-    small.studies["first"].NEEDS = ["runs/diverse.json"]
-    assert main(["first"]) == 1
-    assert "python -m studies.train_priors diverse --patches 700000 makes it" in capsys.readouterr().err
+def test_a_missing_result_names_the_study_that_makes_it(small):
     with pytest.raises(FileNotFoundError, match="comparison_slices.json: no such file; python -m studies comparison"):
         results.load("comparison_slices", small.folder)
-
-
-def test_studies_that_need_each_other_are_an_error(small, capsys):
-    small.studies["first"].NEEDS = ["second"]
-    assert main(["all"]) == 1
-    assert "studies: found a circle, " in capsys.readouterr().err
 
 
 def test_a_checkout_with_changes_ships_nothing(small, tmp_path, capsys):
@@ -603,26 +555,26 @@ def test_a_result_of_other_weights_is_refused(tmp_path):
         with pytest.raises(ValueError, match=f"diverse with SHA-256 {'0' * 64}, .* have {ships}; python -m "):
             results.load("denoising", tmp_path)
     row = dict.fromkeys(results.COLUMNS, "") | dict.fromkeys(results.NUMBERS, 1)
-    results.write_rows(tmp_path / "rivals.csv", [row | {"prior": "diverse", "prior_sha256": "1" * 64}])
+    results.write_rows(tmp_path / "comparison.csv", [row | {"prior": "diverse", "prior_sha256": "1" * 64}])
     with pytest.raises(ValueError, match="1" * 64):
-        results.load("rivals", tmp_path)
-    (tmp_path / "cost.json").write_text('{"weights": {"mine": "0"}, "rows": []}')
-    assert results.load("cost", tmp_path).commit is None
-    (tmp_path / "cost.json").write_text('{"weights":')
+        results.load("comparison", tmp_path)
+    (tmp_path / "scaling.json").write_text('{"weights": {"mine": "0"}, "rows": []}')
+    assert results.load("scaling", tmp_path).commit is None
+    (tmp_path / "scaling.json").write_text('{"weights":')
     with pytest.raises(ValueError, match="found a truncated file"):
-        results.load("cost", tmp_path)
+        results.load("scaling", tmp_path)
 
 
 def test_shipped_results_are_read_and_belong_to_a_study():
     studies = runner.catalogue()
     made = {file for study in studies.values() for file in study.RESULTS}
     shipped = {path.name for path in results.RESULTS.iterdir()}
-    assert shipped <= made and {Path(name).stem for study in studies.values() for name in study.NEEDS
-                                if "/" not in name} <= {Path(name).stem for name in made}
+    shipped.remove("more_training.json")            # of the first version, for the appendix: nothing makes it again
+    assert results.load("more_training")["rows"]
+    assert shipped <= made
     for name in shipped:
         assert results.load(Path(name).stem)
         assert results.command(Path(name).stem).split()[-1] in studies, name
-    assert set(runner.in_order(studies, studies)) == set(studies)
 
 
 @pytest.mark.slow

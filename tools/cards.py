@@ -151,23 +151,22 @@ def made(found):
 
 def denoising(name):
     """PSNR of denoising, mean over test people, by voxel size and noise level, beside that of the noisy slices."""
-    for found in map(result, ("denoising",)):
-        rows = [row for row in found["rows"] if row["method"] in (name, "noisy")] if found else []
-        if not any(row["method"] == name for row in rows):
-            continue
-        cells = {}
-        for row in rows:
-            cells.setdefault((str(row["voxel_size"]), row["sigma"], row["method"]), []).append(row["psnr"])
-        mean = {cell: f"{statistics.fmean(values):.1f}" for cell, values in cells.items()}
-        sizes = list({str(row["voxel_size"]): row["voxel_size"] for row in rows}.values())
-        sigmas = sorted({row["sigma"] for row in rows})
-        people = {entry_of(row.get("volume", found.get("volume"))).person for row in rows}
-        lines = [[millimetres(d), *(f"{mean[str(d), s, name]} ({mean[str(d), s, 'noisy']})" if (str(d), s, name) in mean
-                                    else "" for s in sigmas)] for d in sizes]
-        return (f"**Denoising**: PSNR in dB of magnitudes of slices, mean over {len(people)} test "
-                f"{'person' if len(people) == 1 else 'people'} and three planes, in brackets that of the noisy slices "
-                f"{made(found)}.\n\n" + table(["voxel size", *(f"sigma {s:g}" for s in sigmas)], lines))
-    return ""
+    found = result("denoising")
+    rows = [row for row in found["rows"] if row["method"] in (name, "noisy")] if found else []
+    if not any(row["method"] == name for row in rows):
+        return ""
+    cells = {}
+    for row in rows:
+        cells.setdefault((str(row["voxel_size"]), row["sigma"], row["method"]), []).append(row["psnr"])
+    mean = {cell: f"{statistics.fmean(values):.1f}" for cell, values in cells.items()}
+    sizes = list({str(row["voxel_size"]): row["voxel_size"] for row in rows}.values())
+    sigmas = sorted({row["sigma"] for row in rows})
+    people = {entry_of(row["volume"]).person for row in rows}
+    lines = [[millimetres(d), *(f"{mean[str(d), s, name]} ({mean[str(d), s, 'noisy']})" if (str(d), s, name) in mean
+                                else "" for s in sigmas)] for d in sizes]
+    return (f"**Denoising**: PSNR in dB of magnitudes of slices, mean over {len(people)} test "
+            f"{'person' if len(people) == 1 else 'people'} and three planes, in brackets that of the noisy slices "
+            f"{made(found)}.\n\n" + table(["voxel size", *(f"sigma {s:g}" for s in sigmas)], lines))
 
 
 def reconstruction(name):
@@ -175,23 +174,21 @@ def reconstruction(name):
 
     The mean of each person comes first, then that over people; the interval is that of Student's t over people.
     """
-    label = f"variational-{name}"
-    for found in map(result, ("people", "comparison")):
-        rows = [row for row in found["rows"] if row["label"] in (label, "cg_sense")
-                and entry_of(row["volume"]).split == "test"] if found else []
-        if not any(row["label"] == label for row in rows):
-            continue
-        cells = results.over_people(rows, label, "cg_sense")
-        for cell in cells:
-            by_person = {}
-            for row in rows:
-                if row["label"] == label and all(row[key] == cell[key] for key in ("voxel_size", "acceleration")):
-                    by_person.setdefault(entry_of(row["volume"]).person, []).append(row)
-            for metric in ("psnr", "ssim"):
-                cell[metric] = statistics.fmean(statistics.fmean(row[metric] for row in part)
-                                                for part in by_person.values())
-        return sorted(cells, key=lambda c: (str(c["voxel_size"]), c["acceleration"])), made(found)
-    return [], ""
+    label, found = f"variational-{name}", result("comparison")
+    rows = [row for row in found["rows"] if row["label"] in (label, "cg_sense")
+            and entry_of(row["volume"]).split == "test"] if found else []
+    if not any(row["label"] == label for row in rows):
+        return [], ""
+    cells = results.over_people(rows, label, "cg_sense")
+    for cell in cells:
+        by_person = {}
+        for row in rows:
+            if row["label"] == label and all(row[key] == cell[key] for key in ("voxel_size", "acceleration")):
+                by_person.setdefault(entry_of(row["volume"]).person, []).append(row)
+        for metric in ("psnr", "ssim"):
+            cell[metric] = statistics.fmean(statistics.fmean(row[metric] for row in part)
+                                            for part in by_person.values())
+    return sorted(cells, key=lambda c: (str(c["voxel_size"]), c["acceleration"])), made(found)
 
 
 def evaluation(name, card, cells, source):

@@ -59,6 +59,7 @@ def requirements(coils: int, shape: Sequence[int], measure: bool = True) -> dict
 
     from ..operators import SenseOperator
     from ..priors import load_prior
+    from ..variational import SETTINGS
 
     voxels = math.prod(shape)
     found: dict[str, float] = {"memory": voxels * 8 * (4 * coils + 12)}
@@ -74,8 +75,9 @@ def requirements(coils: int, shape: Sequence[int], measure: bool = True) -> dict
         start = time.perf_counter()
         prior.denoise(torch.zeros(8, 2, size, size), 0.1)
         network = (time.perf_counter() - start) / (8 * size**2)
+        count, steps = (SETTINGS["fast"][name] for name in ("iterations", "cg_iterations"))
         seconds = {"cg_sense": 30 * normal * coils * voxels,
-                   "variational": (10 + 16 * 7) * normal * coils * voxels + 16 * network * voxels}
+                   "variational": (10 + count * (steps + 2)) * normal * coils * voxels + count * network * voxels}
         found |= {f"seconds_{method}": float(f"{value:.2g}") for method, value in seconds.items()}
     return found
 

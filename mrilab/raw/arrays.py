@@ -9,7 +9,7 @@ import torch
 
 from .. import files, hdf5
 from ..checks import check_voxel_size
-from ..fourier import crop_readout
+from ..fourier import crop_readout, middle
 from .evidence import check_axes
 from .lines import LOOK
 from .scan import Scan, measurement_of, needs_voxel_size, something_measured
@@ -78,7 +78,7 @@ def _check_layout(strongest: Any, by_coil: np.ndarray) -> None:
         return                          # said by those who read them
     coil = torch.from_numpy(np.array(strongest / np.abs(strongest).max(), np.complex64, order="C"))
     check_axes(coil, {"z": "k", "y": "k", "x": "k"})
-    small = tuple(slice(n // 2 - min(n, 64) // 2, n // 2 - min(n, 64) // 2 + min(n, 64)) for n in coil.shape)
+    small = middle(coil.shape, [min(n, 64) for n in coil.shape])
     weights = torch.from_numpy((by_coil / by_coil.max()) ** 0.5).to(torch.complex64)
     check_axes(weights[:, None, None, None] * coil[small], {"coils": "", "z": "k", "y": "k", "x": "k"})
 

@@ -191,14 +191,9 @@ def _image(kspace: torch.Tensor, noise: float) -> list[str]:
 
 def _maps(acquisition: Acquisition) -> list[str]:
     """Whether the sensitivities explain the data, by what least squares leave of them."""
-    norm = acquisition.kspace.norm().item()
-    if not norm > 0:
+    expected = acquisition.noise_misfit()
+    if math.isnan(expected):
         return ["kspace: zeros only"]
-    noise = acquisition.noise
-    if noise is None:
-        noise = noise_level(acquisition.kspace, acquisition.mask)
-    samples = int(acquisition.mask.sum()) * len(acquisition.maps) * acquisition.kspace.shape[-1]
-    expected = noise * math.sqrt(2 * samples) / norm
     misfit = cg_sense(acquisition, iterations=15, progress=False).misfit
     if misfit > 2 * expected + 0.1:
         return [f"maps: least squares leave {100 * misfit:.0f} % of the data unexplained, the noise "

@@ -10,7 +10,7 @@ from .. import hdf5
 from ..checks import check_voxel_size
 from ..fourier import fft3c, ifft3c
 from .evidence import check_axes, settle_counter
-from .header import header_text, read_header, wanted_positions
+from .header import read_header, wanted_positions
 from .scan import Scan, measurement_of, needs_voxel_size, something_measured
 
 GAP = "2D slices, stacked, a gap between slices is not in the file"
@@ -56,7 +56,7 @@ def open_fastmri(path: Path, voxel_size: tuple[float, ...] | None = None) -> Sca
                              "coils, x, y)")
         single = kspace.ndim == 3
         slices, coils, size, lines = (kspace.shape[0], 1, *kspace.shape[1:]) if single else kspace.shape
-        head = read_header(header_text(file, "ismrmrd_header")) if "ismrmrd_header" in hdf5.names(file) else None
+        head = read_header(hdf5.text(file, "ismrmrd_header")) if "ismrmrd_header" in hdf5.names(file) else None
         energy, profile = _look(kspace, single)
         mask, notes = _mask(file, lines) if "mask" in hdf5.names(file) else (energy != 0, [])
     index, matrix_y, wanted = np.arange(lines), lines, size

@@ -4,31 +4,6 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from typing import Any
 
-from .. import hdf5
-
-LONGEST = 2**23         # characters; real headers have some ten thousand
-
-
-def header_text(group: Any, name: str) -> str:
-    """The header as a string, the first one if there is a list of them; of a size that a header can have.
-
-    Examples
-    --------
-    >>> import h5py, tempfile
-    >>> with h5py.File(tempfile.mkdtemp() + "/a.h5", "w") as file:
-    ...     file["xml"] = ["<header/>", "another"]
-    ...     header_text(file, "xml")
-    '<header/>'
-    """
-    data = hdf5.dataset(group, name)
-    if data.dtype.itemsize > LONGEST or not data.size:
-        raise ValueError(f"{name}: found {data.size} strings of {data.dtype.itemsize} bytes, expected an XML header")
-    value = data[(0,) * data.ndim]
-    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-    if len(text) > LONGEST:
-        raise ValueError(f"{name}: found {len(text)} characters, expected an XML header of at most {LONGEST}")
-    return text
-
 
 def read_header(xml: str, encoding: int = 0) -> dict[str, Any]:
     """Grid and fields of view of one of the encodings.

@@ -19,7 +19,7 @@ from ..evidence import peak
 from ..fourier import fft3c, ifft3c
 from ..writing import atomic_path
 from .evidence import settle_counter
-from .header import header_text, read_header, wanted_positions
+from .header import read_header, wanted_positions
 from .lines import REVERSE, Lines, sort_lines
 from .place import affine_of, directions, read_affine, slice_order
 from .scan import Scan
@@ -81,7 +81,7 @@ def open_ismrmrd(path: Path, voxel_size: tuple[float, ...] | None = None, measur
     """
     with hdf5.opened(path) as file:
         group, others = _choose(measurements(file), measurement)
-        xml = header_text(file[group], "xml")
+        xml = hdf5.text(file[group], "xml")
     lines = Lines(path, group)
     image, calibration, noise, left_out = sort_lines(lines.heads, read_header(xml)["calibration"])
     space = lines.heads["encoding_space_ref"].astype(int)

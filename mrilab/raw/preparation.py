@@ -15,12 +15,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from .. import hdf5
 from ..coils import calibration_side, compression_matrix, estimate_maps, noise_level, whitening_matrix
 from ..fourier import along_axes, fft3c, ifft3c, resize_centred
+from ..representations import interpolation
 from ..volumes import Acquisition, moved_affine
 from .opening import open_scan
 from .scan import Scan
@@ -168,11 +168,9 @@ def interpolate_maps(maps: torch.Tensor, shape: tuple[int, ...], start: int = 0,
     >>> interpolate_maps(maps, (8, 8, 8), stop=3).shape
     torch.Size([4, 8, 8, 3])
     """
-    positions = [(np.arange(n) - n // 2) / n for n in shape]
-    positions[2] = positions[2][start:stop]
-    weights = [np.stack([np.interp(new, (np.arange(old) - old // 2) / old, row) for row in np.eye(old)], 1)
-               for old, new in zip(maps.shape[1:], positions)]
-    maps = along_axes([torch.from_numpy(w).to(maps.dtype) for w in weights], maps).contiguous()
+    z, y, x = (interpolation(old, new, "trilinear", antialias=False).to(maps)
+               for old, new in zip(maps.shape[1:], shape))
+    maps = along_axes([z, y, x[start:stop]], maps).contiguous()
     norm = torch.linalg.vector_norm(maps, dim=0)
     return torch.where(norm > 0.4, maps / norm.clamp_min(0.4), 0)
 

@@ -2,7 +2,8 @@
 
 import math
 
-from ..checks import PLANES, check_voxel_size
+from ..checks import PLANES, check_choice, check_voxel_size, in_plane
+from ..fourier import middle
 from ..plotting import describe
 from .base import Widget, check_images, draw_row, grey_range, sources, to_bytes
 
@@ -44,8 +45,7 @@ class ComparisonDashboard(Widget):
     _css = sources("css", "core", "comparison_dashboard")
 
     def __init__(self, rows, plane="axial", error_gain=5):
-        if plane not in PLANES:
-            raise ValueError(f"plane: found {plane!r}, expected one of {', '.join(PLANES)}")
+        check_choice(plane, "plane", PLANES)
         cells, rows = {}, [_check_row(row, f"rows[{i}]", PLANES[plane]) for i, row in enumerate(rows)]
         if not any(row["images"] for row in rows):
             raise ValueError(f"rows: found {len(rows)} without image and truth, expected at least one with them")
@@ -58,7 +58,7 @@ class ComparisonDashboard(Widget):
         entries, slices = [], {}
 
         def store(image, spacing):              # many rows have the same truth
-            image = _middle(image, [max(1, round(length / d)) for length, d in zip(extent, spacing)])
+            image = image[middle(image.shape, [max(1, round(length / d)) for length, d in zip(extent, spacing)])]
             return slices.setdefault((image.shape, spacing, image.tobytes()), (len(slices), image, spacing))[0]
 
         for key, repeats in cells.items():
@@ -107,15 +107,9 @@ def _check_row(row, name, axis):
     names = [row["label"], ""] if row.get("label") else [
         ", ".join(str(row[key]) for key in ("method", "representation") if row.get(key)), str(row.get("prior") or "")]
     return numbers | {
-        "name": names[0], "prior": names[1], "voxel_size": size, "spacing": size[:axis] + size[axis + 1:],
+        "name": names[0], "prior": names[1], "voxel_size": size, "spacing": in_plane(size, axis),
         "images": check_images(images, name, 2, "(height, width)") if images else {},
     }
-
-
-def _middle(image, shape):
-    """The part of this shape about the centre ``n // 2``, as :func:`mrilab.fourier.resample` keeps it."""
-    top, left = (old // 2 - new // 2 for old, new in zip(image.shape, shape))
-    return image[top: top + shape[0], left: left + shape[1]]
 
 
 def _first_pair(entries):

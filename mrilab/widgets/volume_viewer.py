@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..checks import PLANES, check_voxel_size
+from ..checks import PLANES, check_choice, check_voxel_size, in_plane
 from ..volumes import Volume
 from .base import Widget, check_images, draw_row, grey_range, sources, to_bytes
 
@@ -41,8 +41,8 @@ class VolumeViewer(Widget):
     def __init__(self, volumes, voxel_size=None, truth=None, error_gain=5):
         volumes, voxel_size = _one_voxel_size(volumes, voxel_size)
         volumes = check_images(volumes, "volumes", 3, "(z, y, x)")
-        if truth is not None and truth not in volumes:
-            raise ValueError(f"truth: found {truth!r}, expected one of {', '.join(volumes)}")
+        if truth is not None:
+            check_choice(truth, "truth", volumes)
         self._volumes = volumes
         low, high = grey_range(list(volumes.values()))
         shape = next(iter(volumes.values())).shape
@@ -57,8 +57,8 @@ class VolumeViewer(Widget):
         size = self.meta["voxel_size"]
         panels = []
         for plane, axis in PLANES.items():
-            d = [s for a, s in enumerate(size) if a != axis]
-            panels.append((np.take(volume, volume.shape[axis] // 2, axis), d, f"{name}, {plane}", 0, self.meta["high"]))
+            image = np.take(volume, volume.shape[axis] // 2, axis)
+            panels.append((image, in_plane(size, axis), f"{name}, {plane}", 0, self.meta["high"]))
         draw_row(figure, panels)
 
 
