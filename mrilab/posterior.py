@@ -17,7 +17,7 @@ is the default (``gamma=None``), with the prior's ``sigma_data`` for tau: for re
 
 DDS itself has a fixed ``rho = 1 / gamma`` and ``eps = (x - clean) / now``. The measurement then counts anew in each
 step, and the mean leans towards the data, the more so the larger gamma. Any number given for ``gamma`` chooses this
-rule. Chapter 8 and the tests show both against a closed form.
+rule. Chapter 11 and the tests show both against a closed form.
 
 What else differs from the papers: they take discrete DDPM or variance-exploding steps, mostly of real images. Here
 noise levels are continuous and fall geometrically, images are complex, coils are many, and the walk starts from least

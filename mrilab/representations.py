@@ -3,7 +3,7 @@
 A prior trained at one voxel size can be kept at home: describe the image by parameters ``theta`` that can be evaluated
 on any grid, compare it with the data on the acquisition's grid, and show it to the prior on a grid with the prior's
 own voxel size. Krainovic, Ruschke and Heckel (arXiv 2412.18584) try samples with interpolation between them, a mixture
-of Gaussians (after Kerbl et al., arXiv 2308.04079) and a neural field (Tancik et al., arXiv 2006.10739). Chapter 9
+of Gaussians (after Kerbl et al., arXiv 2308.04079) and a neural field (Tancik et al., arXiv 2006.10739). Chapter 8
 builds each of them. Every one offers
 
 - ``image()``: complex ``(z, y, x)`` on the acquisition's grid, differentiable in ``parameters()``;

@@ -68,7 +68,7 @@ def compared(finer, tuned, every=True):
 
 
 def slices(rows):
-    """Labels, numbers and the slice across the readout, for chapter 10; the truth comes with the first of its cell."""
+    """Labels, numbers and the slice across the readout, for chapter 9; the truth comes with the first of its cell."""
     keys, cells = ("label", "method", "voxel_size", "acceleration", "psnr", "ssim"), set()
     for row in rows:
         cell = (str(row["voxel_size"]), row["acceleration"])

@@ -18,6 +18,7 @@ CHAPTERS = sorted(BOOK.glob("*.ipynb"))
 TOC = yaml.safe_load((BOOK / "_toc.yml").read_text())
 ADDRESS = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
 TAG = f"v{mrilab.__version__}"
+NUMBERED = [entry["file"] for part in TOC["parts"] if part.get("numbered") for entry in part["chapters"]]
 
 
 def colab(name):
@@ -46,6 +47,18 @@ def source(cell):
 
 def test_is_in_table_of_contents(chapter):
     assert chapter.stem in [entry["file"] for part in TOC["parts"] for entry in part["chapters"]]
+
+
+@pytest.mark.parametrize("page", [*CHAPTERS, *sorted(BOOK.glob("*.md"))], ids=lambda path: path.stem)
+def test_chapters_are_called_by_their_numbers_and_linked(page):
+    """Those of the table of contents, as the pages show them."""
+    text = page.read_text()
+    if page.suffix == ".ipynb":
+        text = "\n".join(source(cell) for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown")
+    for number, stem in re.findall(r"\[(?:[Cc]hapters? )?(\d+)\]\((\w+)\.ipynb\)", text):
+        assert NUMBERED[int(number) - 1] == stem
+    own = {str(NUMBERED.index(page.stem) + 1)} if page.stem in NUMBERED else set()
+    assert set(re.findall(r"(?<!\[)\b[Cc]hapters? (\d+)", text)) <= own
 
 
 def test_is_executed_in_order_without_errors(code):
