@@ -1,8 +1,8 @@
 """The variational solver's two settings, tuned with equal effort, and its parts switched off one at a time.
 
 Everything is tuned on the validation person, 2 mm and R = 8: ten settings drawn at random, then four about the best as
-long as one of them is better; more iterations, momentum and mirroring of `fast` are among the ablations. Then each setting runs on the test people,
-R = 8 and 12, beside CG-SENSE. A block of the readout keeps it short.
+long as one of them is better; more iterations, momentum and mirroring of `fast` are among the ablations. Then each
+setting runs on the test people, R = 8 and 12, beside CG-SENSE. A block of the readout keeps it short.
 """
 
 import numpy as np
