@@ -43,6 +43,7 @@ ABLATIONS = (
     + [dict(discrepancy=c) for c in (0.7, 0.8, 0.9, 1.0)])
 
 LONGER = (50, 100, 400, 800)                            # iterations of `paper`
+SPARSE = [{}, dict(momentum=0.0), dict(flip=False), dict(iterations=64), dict(cg_iterations=5)]     # at R = 24
 
 
 def draw(setting, generator):
@@ -93,5 +94,7 @@ def study(run):
     tested = rows([(r, m, tuned[m]) for r in (8, 12) for m in tuned], here(PEOPLE))
     ablations = rows([(8, "fast", tuned["fast"] | a) for a in ABLATIONS])
     longer = rows([(8, "paper", tuned["paper"] | dict(iterations=n)) for n in LONGER])
+    sparse = rows([(24, "fast", tuned["fast"] | a) for a in SPARSE])
     return dict(trials=trials, tuned=tuned, rows=tested, longer=longer,
-                ablations=[a | dict(changed=c) for a, c in zip(ablations, ABLATIONS)])
+                ablations=[a | dict(changed=c) for a, c in zip(ablations, ABLATIONS)],
+                sparse=[a | dict(changed=c) for a, c in zip(sparse, SPARSE)])
