@@ -1,6 +1,6 @@
 """Weight and last noise level of the solver, chosen for each scan without a truth, against those that a truth chose.
 
-Scans as in `mismatch`, at 1.5, 2 and 3 mm, R = 4 and 8, and the diverse prior. Settings are chosen for a scan by
+Scans as in `mismatch`, at 1.5 and 3 mm, R = 4 and 8, and the diverse prior. Settings are chosen for a scan by
 held-out samples and by the discrepancy principle, fourteen trials each; *validation* has the settings that were best,
 by PSNR, among the trials on a scan of the validation person with the same voxel size and acceleration; *default* has
 the solver's own; *truth* is the best of all that was tried on the scan.
@@ -16,7 +16,7 @@ from .mismatch import ACCELERATIONS
 from .scans import PEOPLE, VALIDATION, here, prior_of, simulated
 
 RESULTS = ["own_settings.json"]
-BLOCKS = {1.5: [-4, 4], 2: [-5, 5], 3: [-8, 8]}         # of the readout, voxels, by voxel size
+BLOCKS = {1.5: [-4, 4], 3: [-8, 8]}                     # of the readout, voxels, by voxel size
 ITERATIONS = 16
 WAYS = ["held-out", "discrepancy"]
 FIRST = SETTINGS["fast"]["sigma"][0]                     # noise level; the last one is searched
