@@ -80,7 +80,8 @@ quick: lint
 test: lint $(NEWER) browser
 	MRILAB_STORED_OUTPUTS=1 $(call pages,html,_build/stored) -W --keep-going --quiet
 	MRILAB_PAGES=_build/stored/_build/html $(BIN)/pytest --durations=10 mrilab tests tools book --nbval \
-	  --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with=tests/sanitize.cfg --junitxml=_build/tests.xml $(ARGS)
+	  --nbval-current-env --nbval-cell-timeout=$$($(BIN)/python book/_ext/pace.py) \
+	  --nbval-sanitize-with=tests/sanitize.cfg --junitxml=_build/tests.xml $(ARGS)
 
 # tests/book opens every page in a browser; BART's own tools write files for the readers' tests, skipped without
 browser:

@@ -44,10 +44,13 @@ def peak_memory(pid):
 
 def execute(path):
     """Run one chapter in book/, as jupyter-book and nbval do, and replace the file when all cells ran."""
+    sys.path.append(str(BOOK / "_ext"))
+    from pace import limit
+
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook,
-        timeout=600,
+        timeout=limit(),
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
         record_timing=False,
