@@ -10,7 +10,7 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def results(tmp_path_factory, record_testsuite_property):
     """Read in a process of its own, so that a crash of a library is a failure here and not the end of the tests."""
     folder = tmp_path_factory.mktemp("corpus") / "files"
     files = corpus.write(folder)
@@ -21,6 +21,9 @@ def results(tmp_path_factory):
     assert everything(folder.parent) == before, "reading wrote a file"
     rows = {line["file"]: line for line in lines if "seconds" in line}
     assert sorted(rows) == sorted(f.name for f in files)
+    record_testsuite_property("damaged and hostile files tried", len(rows))
+    refused = sum("error" in row for row in rows.values())
+    record_testsuite_property("of these, refused in one line that names the file", refused)
     return rows
 
 
