@@ -142,7 +142,8 @@ class Status(SphinxDirective):
         parts = {
             "Chapters": (("chapter", "seconds", "peak memory, MB", "seconds in this build", *WHERE),
                          chapters(self.env)),
-            "Training and benchmarks": (("what", "seconds", f"seconds for {MANY:,} patches or slices", *WHERE), seconds()),
+            "Training and benchmarks": (("what", "seconds", f"seconds for {MANY:,} patches or slices", *WHERE),
+                                        seconds()),
             "Tests": (plain, measured),
             "People and scans": (("split", "people", "heads and other volumes", "label maps", "recorded scans"),
                                  people()),
