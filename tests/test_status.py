@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 RUN = {"date": "2026-11-26", "python": "3.11.7", "passed": 700, "skipped": 9, "arguments": "",
        "versions": {"numpy": "2.0.0", "torch": "2.5.0"}}
 REPORT = """<testsuites><testsuite name="pytest" errors="1" failures="2" skipped="3" tests="5" time="90"
-timestamp="2026-11-26T10:00:00"><properties><property name="damaged and hostile files tried" value="467"/></properties>
-<testcase classname="book.01.ipynb"/><testcase classname="tests.test_a"/></testsuite></testsuites>"""
+timestamp="2026-11-26T10:00:00"><testcase classname="book.01.ipynb"/><testcase classname="tests.test_a"><properties>
+<property name="damaged and hostile files tried" value="467"/></properties></testcase></testsuite></testsuites>"""
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ def tests():
         yield "skipped", suite.get("skipped")
         yield "minutes", f"{float(suite.get('time')) / 60:.0f}"
         yield "date", suite.get("timestamp", "")[:10]
-        for entry in suite.iterfind("properties/property"):
+        for entry in suite.iter("property"):
             yield entry.get("name"), entry.get("value")
     if "coverage" in longer:
         percent, lines, date = (longer["coverage"][key] for key in ("percent", "lines", "date"))
