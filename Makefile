@@ -83,10 +83,11 @@ LONGER := augmentation classical colab conf corpus cuda datasets diffusion exerc
 quick: lint
 	$(BIN)/pytest -q -m "not slow" mrilab $(filter-out $(LONGER:%=tests/test_%.py),$(wildcard tests/test_*.py))
 
-# nbval executes the chapters, so the pages under test are built from the stored outputs.
+# nbval executes the chapters, so the pages under test are built from the stored outputs. As many files at a time as there
+# are cores (ARGS="-n 0" one after the other).
 test: lint $(NEWER) browser
 	MRILAB_STORED_OUTPUTS=1 $(call pages,html,_build/stored) -W --keep-going --quiet
-	MRILAB_PAGES=_build/stored/_build/html $(BIN)/pytest --durations=10 mrilab tests tools book --nbval \
+	MRILAB_PAGES=_build/stored/_build/html $(BIN)/pytest -n auto --dist loadfile --durations=10 mrilab tests tools book --nbval \
 	  --nbval-current-env --nbval-cell-timeout=$$($(BIN)/python book/_ext/pace.py) \
 	  --nbval-sanitize-with=tests/sanitize.cfg --junitxml=_build/tests.xml $(ARGS)
 
