@@ -13,7 +13,8 @@ RUN = {"date": "2026-11-26", "python": "3.11.7", "passed": 700, "skipped": 9, "a
        "versions": {"numpy": "2.0.0", "torch": "2.5.0"}}
 REPORT = """<testsuites><testsuite name="pytest" errors="1" failures="2" skipped="3" tests="5" time="90"
 timestamp="2026-11-26T10:00:00"><testcase classname="book.01.ipynb"/><testcase classname="tests.test_a"><properties>
-<property name="damaged and hostile files tried" value="467"/></properties></testcase></testsuite></testsuites>"""
+<property name="damaged and hostile files tried" value="467"/>
+<property name="measured" value="{'milliseconds': 3}"/></properties></testcase></testsuite></testsuites>"""
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_tests_say_what_they_found(status, folder):
         "fuzz": {"date": "2026-11-24", "files": 3000}}))
     rows = dict(status.tests())
     assert rows["tests of the code and the pages"] == 4 and rows["failures and errors"] == 3
-    assert rows["damaged and hostile files tried"] == "467"
+    assert rows["damaged and hostile files tried"] == "467" and "measured" not in rows
     assert rows["lines of mrilab that the quick tests reach"] == "91 % of 5000 (2026-11-25)"
     assert rows["files changed at random, every one harmless or refused"] == "3000 (2026-11-24)"
 
