@@ -8,6 +8,8 @@
 #   make colab     run the chapters with Colab's versions (make colab NAME=01_forward_model COLAB_PYTHON=python3.13)
 #   make links     ask every address that the book names whether it still answers
 #   make pdf       the built book as one PDF, linked from its first page: _build/html/mrilab.pdf
+#   make lowest    the package's tests with the lowest versions that pyproject.toml allows (PYTHON=python3.11)
+#   make newest    the same with the newest of everything (PYTHON=python3.14)
 #   make coverage  which lines of mrilab the quick tests reach, for the status page
 #   make manifest  the SHA-256 of every file: _build/SHA256SUMS
 #   make results   measure again what the book shows from data/results, trainings included (days; ARGS=--jobs 2)
@@ -21,13 +23,18 @@ READY := .venv/ready
 export TQDM_DISABLE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: env book test quick lint browser chapters exercises colab links pdf coverage manifest results address fuzz clean
+.PHONY: env book test quick lint browser chapters exercises colab links pdf lowest newest coverage manifest results \
+  address fuzz clean
 
 env: $(READY)
 
+define new_enough
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+  { echo "$(PYTHON) is older than 3.11: name a newer one, as in make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+endef
+
 $(READY): environment.yml pyproject.toml package-lock.json tools/vendor.py
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "$(PYTHON) is older than 3.11: name a newer one, as in make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	$(new_enough)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	sed -n 's/^ *- \([^ ]*==[^ ]*\)/\1/p' environment.yml > .venv/pins.txt
 	$(BIN)/pip install -qq -r .venv/pins.txt
@@ -76,11 +83,13 @@ LONGER := augmentation classical colab conf corpus cuda datasets diffusion exerc
 quick: lint
 	$(BIN)/pytest -q -m "not slow" mrilab $(filter-out $(LONGER:%=tests/test_%.py),$(wildcard tests/test_*.py))
 
-# nbval executes the chapters, so the pages under test are built from the stored outputs.
+# nbval executes the chapters, so the pages under test are built from the stored outputs. As many files at a time as there
+# are cores (ARGS="-n 0" one after the other).
 test: lint $(NEWER) browser
 	MRILAB_STORED_OUTPUTS=1 $(call pages,html,_build/stored) -W --keep-going --quiet
-	MRILAB_PAGES=_build/stored/_build/html $(BIN)/pytest --durations=10 mrilab studies tests tools book --nbval \
-	  --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with=tests/sanitize.cfg --junitxml=_build/tests.xml $(ARGS)
+	MRILAB_PAGES=_build/stored/_build/html $(BIN)/pytest -n auto --dist loadfile --durations=10 mrilab studies tests tools book --nbval \
+	  --nbval-current-env --nbval-cell-timeout=$$($(BIN)/python book/_ext/pace.py) \
+	  --nbval-sanitize-with=tests/sanitize.cfg --junitxml=_build/tests.xml $(ARGS)
 
 # tests/book opens every page in a browser; BART's own tools write files for the readers' tests, skipped without
 browser:
@@ -107,9 +116,18 @@ links: $(READY) $(NEWER)
 pdf: $(READY) browser
 	$(BIN)/python tools/pdf.py $(HTML)
 
+lowest:
+	$(new_enough)
+	$(PYTHON) tools/versions.py lowest $(ARGS)
+
+newest:
+	$(new_enough)
+	$(PYTHON) tools/versions.py newest $(ARGS)
+
 coverage: $(READY)
 	$(BIN)/coverage run --data-file=_build/.coverage --source=mrilab -m pytest -q -m "not slow" mrilab tests --ignore=tests/book
 	$(BIN)/coverage json --data-file=_build/.coverage -o _build/coverage.json -q
+	$(BIN)/python tools/found.py _build/coverage.json
 
 manifest:
 	mkdir -p _build

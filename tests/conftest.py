@@ -1,4 +1,10 @@
-"""Quick tests first, so that a plain mistake shows at once."""
+"""Quick tests first, so that a plain mistake shows at once; side by side, each process with its share of the cores."""
+
+import os
+
+if count := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    # before torch is imported, and for the processes that tests start
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(count))))
 
 
 def pytest_collection_modifyitems(items):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -14,6 +15,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from mrilab import widgets
 
+EXTENSIONS = Path(__file__).parents[1] / "book/_ext"
 PACKAGES = ("ipywidgets==7.7.1", "ipython-genutils==0.2.0")
 STATE = "application/vnd.jupyter.widget-state+json"
 CELLS = ["""
@@ -49,10 +51,13 @@ def colab(request):
 
 
 @pytest.mark.slow
-def test_every_widget_with_ipywidgets_7(colab, tmp_path):
+def test_every_widget_with_ipywidgets_7(colab, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(EXTENSIONS)
+    from pace import limit
+
     notebook = new_notebook(cells=[new_code_cell(cell.strip()) for cell in CELLS])
     place = {"metadata": {"path": str(tmp_path)}}
-    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources=place)
+    client = NotebookClient(notebook, timeout=limit(), kernel_name="python3", resources=place)
     client.execute(env=os.environ | {"PYTHONPATH": str(colab)})
     views = [output.data["application/vnd.jupyter.widget-view+json"]["model_id"]
              for cell in notebook.cells[1:] for output in cell.outputs]

@@ -121,7 +121,7 @@ def test_huge_files_are_not_read(saved, monkeypatch):
 
 
 def test_weights_that_are_damaged_or_no_numbers(saved):
-    weights = load_file(saved)
+    weights = {name: values.clone() for name, values in load_file(saved).items()}     # old versions map the file
     saved.write_bytes(saved.read_bytes()[:-1])
     assert "SHA-256" in refusal(saved) and "weights do not fit" in refusal(rewritten(saved))
     save_file({"other": torch.zeros(1)}, saved)

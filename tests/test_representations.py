@@ -199,7 +199,7 @@ def test_gaussians_against_a_sum_over_all_voxels(prior_voxel_size):
         x.quaternion += randn(20, 4, seed=1, dtype=torch.float32)
         x.log_scale += 0.5 * randn(20, 3, seed=2, dtype=torch.float32)
         x.position[0, 2] = 14.0             # outside of the field of view
-    R = Rotation.from_quat(x.quaternion.detach().numpy(), scalar_first=True).as_matrix()
+    R = Rotation.from_quat(x.quaternion.detach().roll(-1, dims=-1).numpy()).as_matrix()
     assert np.allclose(rotations(x.quaternion).detach(), R, atol=1e-5)
     for found in (x.image(), x.prior_image()):
         grid = torch.cartesian_prod(*centres(found.shape, (7, 6, 18))).numpy()

@@ -78,10 +78,11 @@ if __name__ == "__main__":
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
         place = {"MRILAB_DATA_URL": address, "MRILAB_CACHE": cache, "TQDM_DISABLE": "1"}
+        seconds = subprocess.check_output([PYTHON, ROOT / "book/_ext/pace.py"], text=True).strip()
         for chapter in chapters:
             start = time.time()
-            run = subprocess.run([PYTHON, "-m", "jupyter", "execute", "--timeout=900", chapter], capture_output=True,
-                                 text=True, env=os.environ | place)
+            command = [PYTHON, "-m", "jupyter", "execute", f"--timeout={seconds}", chapter]
+            run = subprocess.run(command, capture_output=True, text=True, env=os.environ | place)
             print(f"{chapter.name}: {'failed' if run.returncode else 'ran'}, {time.time() - start:.0f} s", flush=True)
             if run.returncode:
                 failed.append(chapter.name)

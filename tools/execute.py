@@ -23,6 +23,7 @@ from mrilab.processes import hardware
 
 BOOK = Path(__file__).parents[1] / "book"
 STATE = "application/vnd.jupyter.widget-state+json"
+sys.path.append(str(BOOK / "_ext"))
 
 
 def slim(png):
@@ -44,10 +45,12 @@ def peak_memory(pid):
 
 def execute(path):
     """Run one chapter in book/, as jupyter-book and nbval do, and replace the file when all cells ran."""
+    from pace import limit  # of book/_ext
+
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook,
-        timeout=600,
+        timeout=limit(),
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
         record_timing=False,

@@ -1,7 +1,8 @@
 """Sphinx extension: the directive ``status``, tables of what the book takes and how it was tested.
 
 A chapter's own record (``mrilab_run``) comes from ``make chapters``; where this build executed the chapter, its time
-stands beside. Tests and coverage are those of the last ``make test`` and ``make coverage`` in this checkout.
+stands beside. Tests are those of the last ``make test`` in this checkout; ``tests/found.json`` has what longer runs
+found (``tools/found.py``). Training says its times on the priors' cards, ``benchmarks/`` has others.
 """
 
 import datetime
@@ -17,8 +18,12 @@ from docutils.statemachine import StringList
 from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.util.docutils import SphinxDirective
 
+from mrilab.datasets import list_datasets
+
 ROOT = Path(__file__).parents[2]
 PAGE = "status"
+MANY = 10_000
+WHERE = ("hardware", "torch", "date")
 
 
 def table(head, rows):
@@ -36,9 +41,58 @@ def chapters(env):
                    f"{built:.0f}" if built else "", run.get("hardware", ""), run.get("torch", ""), run.get("date", ""))
 
 
+def found():
+    file = ROOT / "tests/found.json"
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def seconds():
+    """What trainings and benchmarks took, on CPUs and GPUs: in all, and for as many patches or slices as ``MANY``."""
+    for path in sorted((ROOT / "data/priors").glob("*.json")):
+        card = json.loads(path.read_text())
+        yield (f"training of `{path.stem}`", card["seconds"], f"{MANY / card['images_per_second']:.3g}",
+               *(card[key] for key in WHERE))
+    for path in sorted((ROOT / "benchmarks").glob("*.json")):
+        timings = json.loads(path.read_text())
+        where = [timings[key] for key in WHERE]
+        for name, value in timings.items():
+            if "_per_second" in name and isinstance(value, float):
+                what, _, how = name.partition("_per_second")
+                yield f"{what}{how}", "", f"{MANY / value:.3g}", *where
+            elif name.startswith("seconds of ") and isinstance(value, list):
+                yield name.removeprefix("seconds of "), ", ".join(map(str, value)), "", *where
+
+
+def people():
+    """Of each split, and how many of them ship; a phantom is nobody."""
+    entries = [entry for entry in list_datasets() if entry.kind in ("volume", "reference", "labels", "scan")]
+
+    def count(split, kinds, key):
+        chosen = [entry for entry in entries if entry.split == split and entry.kind in kinds]
+        every = {getattr(entry, key) for entry in chosen} - {"phantom"}
+        ship = {getattr(entry, key) for entry in chosen if not entry.page} - {"phantom"}
+        return f"{len(every)} ({len(ship)} ship)" if every else ""
+
+    for split in sorted({entry.split for entry in entries}, key=lambda name: ("test" in name, name)):
+        yield (split, count(split, ("volume", "reference", "labels", "scan"), "person"),
+               count(split, ("volume", "reference"), "name"), count(split, ("labels",), "name"),
+               count(split, ("scan",), "name"))
+
+
+def tried():
+    """Head and rows of the versions that the tests passed with: those of this build, and of ``found.json``."""
+    runs = {name: entry for name, entry in found().items() if "versions" in entry}
+    rows = [(name, version(name), *(entry["versions"].get(name, "") for entry in runs.values()))
+            for name in sorted({name for entry in runs.values() for name in entry["versions"]})]
+    for key in ("python", "passed", "skipped", "arguments", "date"):
+        here = platform.python_version() if key == "python" else ""
+        rows.append((key, here, *(entry[key] for entry in runs.values())))
+    return ("", "this build", *runs), rows if runs else [("none but these", "")]
+
+
 def tests():
-    """Numbers of the last test run and of the last measurement of coverage."""
-    report, coverage = ROOT / "_build/tests.xml", ROOT / "_build/coverage.json"
+    """Numbers of the last test run, with what its tests counted, and of longer runs."""
+    report, longer = ROOT / "_build/tests.xml", found()
     if report.exists():
         suite = ET.parse(report).getroot().find("testsuite")
         cells = sum("ipynb" in case.get("classname", "") for case in suite)
@@ -48,9 +102,15 @@ def tests():
         yield "skipped", suite.get("skipped")
         yield "minutes", f"{float(suite.get('time')) / 60:.0f}"
         yield "date", suite.get("timestamp", "")[:10]
-    if coverage.exists():
-        totals = json.loads(coverage.read_text())["totals"]
-        yield "lines of mrilab that the quick tests reach", f"{totals['percent_covered']:.0f} %"
+        for entry in suite.iter("property"):
+            if entry.get("value").isdigit():        # tests in the browser leave what they measured, which is no count
+                yield entry.get("name"), entry.get("value")
+    if "coverage" in longer:
+        percent, lines, date = (longer["coverage"][key] for key in ("percent", "lines", "date"))
+        yield "lines of mrilab that the quick tests reach", f"{percent:.0f} % of {lines} ({date})"
+    if "fuzz" in longer:
+        entry = longer["fuzz"]
+        yield "files changed at random, every one harmless or refused", f"{entry['files']} ({entry['date']})"
 
 
 def megabytes(paths):
@@ -79,10 +139,20 @@ def versions(extensions):
 class Status(SphinxDirective):
     def run(self):
         measured = list(tests()) or [("no test has run in this checkout", "")]
-        head = ("chapter", "seconds", "peak memory, MB", "seconds in this build", "hardware", "torch", "date")
-        lines = ["## Chapters", "", *table(head, chapters(self.env))]
-        for title, rows in (("Tests", measured), ("Sizes", sizes()), ("Versions", versions(self.config.extensions))):
-            lines += [f"## {title}", "", *table(("what", "value"), rows)]
+        plain = ("what", "value")
+        parts = {
+            "Chapters": (("chapter", "seconds", "peak memory, MB", "seconds in this build", *WHERE),
+                         chapters(self.env)),
+            "Training and benchmarks": (("what", "seconds", f"seconds for {MANY:,} patches or slices", *WHERE),
+                                        seconds()),
+            "Tests": (plain, measured),
+            "People and scans": (("split", "people", "heads and other volumes", "label maps", "recorded scans"),
+                                 people()),
+            "Sizes": (plain, sizes()),
+            "Versions": (plain, versions(self.config.extensions)),
+            "Versions tried": tried(),
+        }
+        lines = [line for title, part in parts.items() for line in (f"## {title}", "", *table(*part))]
         place = nodes.section()
         self.state.nested_parse(StringList(lines, PAGE), self.content_offset, place, match_titles=True)
         return place.children

@@ -340,7 +340,8 @@ def reader(lines: Lines, grid: Grid, coils: int, chop: tuple[bool, bool]) -> Cal
             part = torch.from_numpy(full)
             if (start, stop) != (0, size):
                 part = ifft3c(part, axes=(-1,))[:, start:stop]
-            out[:, z, y] += part / counts[z, y]
+            # a line measured once stays as it is: PyTorch 2.5 rounds even a complex number divided by 1
+            out[:, z, y] += part / counts[z, y] if counts[z, y] > 1 else part
         if (start, stop) != (0, size):
             out = fft3c(out, axes=(-1,))
         return fft3c(out, axes=(-3,)) if grid.stacked else out

@@ -19,7 +19,9 @@ const after = await ground();
 await page.keyboard.press('Control+k');
 await page.keyboard.type('poisson');
 await page.keyboard.press('Enter');
-await page.locator('#search-results li a').first().waitFor({ timeout: 10000 }).catch(() => {});
+// results come one by one; the summary says when it is all of them
+await page.waitForFunction(() => /finished|found/.test(document.querySelector('.search-summary')?.textContent ?? ''), null,
+  { timeout: 20000 }).catch(() => {});
 const found = await page.locator('#search-results li > a').evaluateAll(links => links.map(a => a.getAttribute('href').split(/[?#]/)[0]));
 await chrome.close();
 console.log(JSON.stringify({ before, after, found }));
