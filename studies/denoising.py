@@ -37,7 +37,7 @@ def noisy_head(volume, voxel_size):
     return image * torch.exp(1j * smooth_phase(image.shape, torch.Generator().manual_seed(0))), small.voxel_size
 
 
-def slices_of(volume, voxel_size, count=24):
+def slices_of(volume, voxel_size, count=12):
     """For each plane: complex slices of the volume at a voxel size, about ``count``, and their voxel size."""
     return _slices_of(volume, tuple(voxel_size) if isinstance(voxel_size, list) else voxel_size, count)
 
@@ -69,7 +69,7 @@ def classical(method, strength):
     return denoise
 
 
-def quality(volume, voxel_size, sigma, prior=None, interpolation=None, method="prior", strength=None, count=24,
+def quality(volume, voxel_size, sigma, prior=None, interpolation=None, method="prior", strength=None, count=12,
             device="cpu"):
     """PSNR of denoising in each plane: by a prior, by a classical method, or of the noisy slices themselves."""
     if method == "prior":
@@ -86,13 +86,13 @@ def rows_of(run, volumes, voxel_sizes, strengths):
     asked = [dict(volume=volume, voxel_size=d, sigma=s) | way
              for volume, d, s in itertools.product(volumes, voxel_sizes, SIGMAS)
              for way in [*(dict(prior=name, method="prior") for name in PRIORS),
-                         *(dict(method=m, strength=strengths[m, s], count=8) for m in STRENGTHS), dict(method="noisy")]]
+                         *(dict(method=m, strength=strengths[m, s], count=6) for m in STRENGTHS), dict(method="noisy")]]
     return [dict(volume=row["volume"], method=row.get("prior") or row["method"], voxel_size=row["voxel_size"],
                  sigma=row["sigma"], psnr=row["psnr"]) for row in run.rows(quality, asked)]
 
 
 def study(run):
-    trials = run.rows(quality, [dict(volume=VALIDATION, voxel_size=2, sigma=s, method=m, strength=strength, count=8)
+    trials = run.rows(quality, [dict(volume=VALIDATION, voxel_size=2, sigma=s, method=m, strength=strength, count=6)
                                 for s in SIGMAS for m in STRENGTHS for strength in STRENGTHS[m]])
     best = {(t["method"], t["sigma"]): t["strength"] for t in sorted(trials, key=lambda t: t["psnr"])}
     rows = rows_of(run, here(SHARP), FINE, best) + rows_of(run, here(PEOPLE), COARSE, best)

@@ -1,6 +1,6 @@
 """Weight and last noise level of the solver, chosen for each scan without a truth, against those that a truth chose.
 
-Scans as in `mismatch`, at 1.5 and 3 mm, R = 4 and 8, and the diverse prior. Settings are chosen for a scan by
+Scans as in `mismatch`, at 1.5 and 3 mm, R = 8, and the diverse prior. Settings are chosen for a scan by
 held-out samples and by the discrepancy principle, fourteen trials each; *validation* has the settings that were best,
 by PSNR, among the trials on a scan of the validation person with the same voxel size and acceleration; *default* has
 the solver's own; *truth* is the best of all that was tried on the scan.

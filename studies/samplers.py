@@ -1,6 +1,6 @@
 """The variational solver and four posterior samplers, tuned with equal effort, at equal budgets of the network.
 
-2 mm, R = 8, the middle 32 voxels of the readout. A budget is a number of slices pushed through the network. Each method
+2 mm, R = 8, the middle 24 voxels of the readout. A budget is a number of slices pushed through the network. Each method
 is tuned on the validation person at each budget, over its noise levels and what weighs data and prior, to both ends:
 where a method has fewer settings it is for having less to set. It runs on the test people at each budget: as one long
 walk and, the samplers, as the mean of several walks of the smaller budget, for the mean squared error of a sample is
@@ -21,7 +21,7 @@ from .sweep import check_sweep
 from .tuning import tune
 
 RESULTS = ["samplers.json"]
-VOXEL_SIZE, ACCELERATION, BLOCK = 2, 8, [-16, 16]
+VOXEL_SIZE, ACCELERATION, BLOCK = 2, 8, [-12, 12]
 BUDGETS = (1000, 4000)
 
 
