@@ -27,14 +27,25 @@ sys.path.append(str(BOOK / "_ext"))
 
 
 def slim(png):
-    """A base64 PNG whose pixels are all grey as one with a single channel: same picture, half the size."""
-    image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
-    red, green, blue = image.split()
-    if ImageChops.difference(red, green).getbbox() or ImageChops.difference(red, blue).getbbox():
+    """A base64 PNG whose pixels are all grey and opaque as one with a single channel: same picture, half the size."""
+    image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGBA")
+    red, green, blue, opaque = image.split()
+    if (ImageChops.difference(red, green).getbbox() or ImageChops.difference(red, blue).getbbox()
+            or opaque.getextrema()[0] < 255):
         return png
     file = io.BytesIO()
     red.save(file, "PNG", optimize=True)
     return base64.b64encode(file.getvalue()).decode()
+
+
+def tidy(svg):
+    """matplotlib's SVG as a page wants it: images smooth and grey where they are, nothing that is not drawn."""
+    svg = re.sub(r"^.*?(?=<svg )|<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = svg.replace(' style="image-rendering:crisp-edges;image-rendering:pixelated"', "")
+    svg = re.sub(r"(?<=data:image/png;base64,)[^\"]+", lambda found: slim(found[0].replace("\n", "")), svg)
+    used = set(re.findall(r"#([\w-]+)", svg))
+    svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", svg)
+    return re.sub(r"font-family: [^;\"]+", "font-family: sans-serif", re.sub(r"\n *", "\n", svg))
 
 
 def peak_memory(pid):
@@ -66,6 +77,8 @@ def execute(path):
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 output["data"]["image/png"] = slim(output["data"]["image/png"])
+            if "image/svg+xml" in output.get("data", {}):
+                output["data"]["image/svg+xml"] = tidy(output["data"]["image/svg+xml"])
     states = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
     for model in states.values():       # `interact` answers nobody without a kernel: no page shows what it last drew
         if model["model_name"] == "OutputModel":

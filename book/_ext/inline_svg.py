@@ -1,16 +1,26 @@
-"""Sphinx extension: the book's drawings stand in the page itself, where the style sheet can colour them.
+"""Sphinx extension: drawings and plots stand in the page itself, where the style sheet can colour them and set their words.
 
-A picture ``figures/drawing_NAME.svg`` of a page, which ``tools/drawings.py`` made, is written as ``<svg>`` and not as
-``<img>``. Title and description in the file take the place of the alt text, which Jupyter and GitHub show.
+A picture ``figures/drawing_NAME.svg`` of a page, which ``tools/drawings.py`` made, and a figure that a cell drew are
+written as ``<svg>`` and not as ``<img>``. Title and description in a drawing's file take the place of the alt text,
+which Jupyter and GitHub show; a plot is called by its alt text.
 """
 
 import re
+from html import escape
 from pathlib import Path
 
 from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-NAME = re.compile(r"figures/drawing_\w+\.svg")
+DRAWING = re.compile(r"figures/drawing_\w+\.svg")
+PLOT = re.compile(r".*jupyter_execute/.*\.svg")
+STYLE = re.compile(r"<style.*?</style>", re.DOTALL)         # would hold for the whole page
+
+
+def inlined(plot, alt):
+    """The text of a plot's file as an element of a page."""
+    return STYLE.sub("", plot[plot.index("<svg "):]).replace(
+        "<svg ", f'<svg class="plot" role="img" aria-label="{escape(alt)}" ', 1)
 
 
 class Inline(SphinxPostTransform):
@@ -19,9 +29,11 @@ class Inline(SphinxPostTransform):
 
     def run(self, **kwargs):
         for image in list(self.document.findall(nodes.image)):
-            if NAME.fullmatch(image["uri"]):
-                drawing = (Path(self.env.srcdir) / image["uri"]).read_text()
-                image.replace_self(nodes.raw("", drawing, format="html"))
+            file = Path(self.env.srcdir) / image["uri"]
+            if DRAWING.fullmatch(image["uri"]):
+                image.replace_self(nodes.raw("", file.read_text(), format="html"))
+            elif PLOT.fullmatch(image["uri"]):
+                image.replace_self(nodes.raw("", inlined(file.read_text(), image["alt"]), format="html"))
 
 
 def setup(app):
