@@ -5,6 +5,7 @@ import torch
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 
+from mrilab.metrics import psnr
 from mrilab.plotting import describe, show_slices, take_slice  # noqa: E402
 
 VOLUME = torch.arange(4 * 6 * 8.0).reshape(4, 6, 8)
@@ -36,7 +37,7 @@ def test_shared_window_titles_and_error_maps():
     assert len(panels) == 3 + 1              # no error map where there is no error
     assert {axis.images[0].get_clim() for axis in panels} == {(0, 100)}
     assert panels[0].get_title() == "a\n1 x 1 x 3 mm, R = 8"
-    assert panels[-1].get_title() == "error x 4"
+    assert panels[-1].get_title() == f"error x 4\n{psnr(VOLUME + 2, VOLUME):.1f} dB"
     assert (panels[-1].images[0].get_array() == 8).all()
     assert panels[0].images[0].get_extent() == [0, 24, 0, 6]
 

@@ -1,4 +1,4 @@
-"""Sphinx extension: drawings and plots stand in the page itself, where the style sheet can colour them and set their words.
+"""Sphinx extension: drawings and plots stand in the page itself, where the style sheet sets their words and colours.
 
 A picture ``figures/drawing_NAME.svg`` of a page, which ``tools/drawings.py`` made, and a figure that a cell drew are
 written as ``<svg>`` and not as ``<img>``. Title and description in a drawing's file take the place of the alt text,
