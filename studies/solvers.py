@@ -2,7 +2,9 @@
 
 Everything is tuned on the validation person, 2 mm and R = 8: ten settings drawn at random, then four about the best as
 long as one of them is better; more iterations, momentum and mirroring of `fast` are among the ablations. Then each
-setting runs on the test people, R = 8 and 12, beside CG-SENSE. A block of the readout keeps it short.
+setting runs on the test people, R = 8 and 12, beside CG-SENSE. `scans` has the weight and the iterations of `fast` on
+other scans of the validation person: voxel size, acceleration and noise, one at a time. A block of the readout keeps
+it short.
 """
 
 import numpy as np
@@ -44,6 +46,11 @@ ABLATIONS = (
 
 LONGER = (50, 100, 400, 800)                            # iterations of `paper`
 SPARSE = [{}, dict(momentum=0.0), dict(flip=False), dict(iterations=64), dict(cg_iterations=5)]     # at R = 24
+
+SCANS = [dict(voxel_size=d, acceleration=8) for d in (1.5, 2, 3, 4)] + [
+    dict(voxel_size=2, acceleration=r) for r in (4, 24)] + [
+    dict(voxel_size=2, acceleration=8, noise=noise) for noise in (0.003, 0.03)]
+TRIED = [dict(weight=w) for w in (0.18, 0.35, 0.7, 1.4, 2.8)] + [dict(iterations=64)]
 
 
 def draw(setting, generator):
@@ -95,6 +102,11 @@ def study(run):
     ablations = rows([(8, "fast", tuned["fast"] | a) for a in ABLATIONS])
     longer = rows([(8, "paper", tuned["paper"] | dict(iterations=n)) for n in LONGER])
     sparse = rows([(24, "fast", tuned["fast"] | a) for a in SPARSE])
-    return dict(trials=trials, tuned=tuned, rows=tested, longer=longer,
+    scans = run.rows(reconstruction, [
+        scan | dict(volume=VALIDATION, block=BLOCK, seed=0, method="variational", prior="diverse", settings=settings)
+        for scan in SCANS for settings in TRIED])
+    return dict(trials=trials, tuned=tuned, rows=tested, longer=longer, scans=[
+        {key: row[key] for key in ("voxel_size", "acceleration", "noise", "settings", "psnr") if key in row}
+        for row in scans],
                 ablations=[a | dict(changed=c) for a, c in zip(ablations, ABLATIONS)],
                 sparse=[a | dict(changed=c) for a, c in zip(sparse, SPARSE)])
