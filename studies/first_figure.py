@@ -24,16 +24,16 @@ from .scans import HEAD, simulated
 
 FIGURES = Path(__file__).parents[1] / "book" / "figures"
 VOXEL_SIZE, ACCELERATION, LINE = (1, 1, 1.3), 8, 0.020      # mm; seconds of a line
-SLICE = 60                                                  # axial, through the ventricles
+SLICE, EDGE, WHITE = 22, 6, 98                              # axial, through the ventricles; cut in y; percentile
 FRAMES, HOLD, MILLISECONDS = 32, 6, 110                     # frames of the scan, then of the comparison
-SIDE, BAR, GAP = 420, 46, 8                                 # pixels: width of a panel, text below it
+SIDE, BAR, GAP = 340, 46, 8                                 # pixels: width of a panel, text below it
 
 
-def so_far(truth, shares):
+def so_far(image, shares):
     """The slice from the middle part of k-space that a complete scan has measured after each share of its time."""
-    kspace = fft3c(truth, (-3, -2))
-    z, y = (torch.arange(n) - n // 2 for n in truth.shape[:2])
-    radius = ((z[:, None] / (truth.shape[0] / 2)) ** 2 + (y / (truth.shape[1] / 2)) ** 2).sqrt()
+    kspace = fft3c(image, (-3, -2))
+    z, y = (torch.arange(n) - n // 2 for n in image.shape[:2])
+    radius = ((z[:, None] / (image.shape[0] / 2)) ** 2 + (y / (image.shape[1] / 2)) ** 2).sqrt()
     order = radius.flatten().argsort().argsort().reshape(radius.shape)
     return [ifft3c(kspace * (order < share * order.numel())[..., None], (-3, -2))[SLICE] for share in shares]
 
@@ -44,8 +44,9 @@ def computed():
     steps = []
     result = reconstruct(acquisition, load_prior("diverse"), callback=lambda _, x, __: steps.append(x[SLICE].cpu()))
     least = cg_sense(acquisition).image
+    complete = cg_sense(simulated(HEAD, VOXEL_SIZE, 1)[0]).image
     shares = [(i + 1) / FRAMES for i in range(FRAMES)]
-    pictures = dict(complete=so_far(truth, shares), least=[least[SLICE]], steps=steps)
+    pictures = dict(complete=so_far(complete, shares), least=[least[SLICE]], steps=steps)
     return {name: torch.stack([x.abs() for x in found]).numpy() for name, found in pictures.items()} | dict(
         psnr=[psnr(least, truth), psnr(result.image, truth)], lines=truth.shape[0] * truth.shape[1])
 
@@ -77,8 +78,8 @@ def clock(seconds):
 
 def frames(found):
     """Three panels side by side, one time for all."""
-    complete, least, steps = (found[name] for name in ("complete", "least", "steps"))
-    white, total = np.percentile(complete[-1], 99.7), found["lines"] * LINE
+    complete, least, steps = (found[name][:, EDGE:-EDGE] for name in ("complete", "least", "steps"))
+    white, total = np.percentile(complete[-1], WHITE), found["lines"] * LINE
     for i in [*range(FRAMES), *[FRAMES - 1] * HOLD]:
         share = (i + 1) / FRAMES
         done = share >= 1 / ACCELERATION
@@ -87,9 +88,10 @@ def frames(found):
         black = np.zeros_like(least[0])
         shown = [
             panel(complete[i], white, "complete scan", f"{clock(share * total)} min"),
-            panel(least[0] if done else black, white, "least squares", f"{part}: {found['psnr'][0]:.1f} dB" if done else part),
+            panel(least[0] if done else black, white, "least squares",
+                  f"{part}, {found['psnr'][0]:.1f} dB" if done else part),
             panel(steps[step] if done else black, white, "with the prior of this book",
-                  f"{part}: {found['psnr'][1]:.1f} dB" if step == len(steps) - 1 else part)]
+                  f"{part}, {found['psnr'][1]:.1f} dB" if step == len(steps) - 1 else part)]
         frame = Image.new("L", (3 * SIDE + 2 * GAP, shown[0].height))
         for place, each in enumerate(shown):
             frame.paste(each, (place * (SIDE + GAP), 0))
@@ -105,7 +107,7 @@ if __name__ == "__main__":
     moving = list(frames(np.load(kept)))
     with atomic_path(FIGURES / "first.webp") as temporary:
         moving[0].save(temporary, "WEBP", save_all=True, append_images=moving[1:], duration=MILLISECONDS, loop=1,
-                       quality=70, method=6)
+                       quality=60, method=6)
     with atomic_path(FIGURES / "first.png") as temporary:
         moving[-1].save(temporary, "PNG", optimize=True)
     print(*(f"{path.name}: {path.stat().st_size} bytes" for path in (FIGURES / "first.webp", FIGURES / "first.png")))
