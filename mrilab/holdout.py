@@ -190,7 +190,7 @@ def estimated_psnr(image: torch.Tensor, acquisition: Acquisition, held: torch.Te
     their residual, less the noise. Corners in which nothing was measured do not count, nor can anyone know them.
 
     It is the error of the complex image, in the whole object, and where samples keep their distance the one left out
-    lies in a larger hole than others: in simulations (chapter 13) the number is lower than the PSNR of magnitudes in
+    lies in a larger hole than others: in simulations (chapter 14) the number is lower than the PSNR of magnitudes in
     the head, by up to 5 dB. What it is for is the difference between two methods.
 
     Parameters

@@ -114,7 +114,7 @@ def test_the_same_distribution_is_not_behind():
 
 
 def test_undersampled_with_several_coils():
-    """Least squares is wrong by less than the lowest level, so the estimate stays near the formula's."""
+    """Least squares is wrong by a quarter of the lowest level, so the estimate stays near the formula's, below it."""
     size = 16
     p = GaussianMixture(smooth(1, size), std=0.1)
     q = GaussianMixture(smooth(1, size) + 0.1 * smooth(1, size, seed=1), std=0.1)
@@ -126,7 +126,7 @@ def test_undersampled_with_several_coils():
     assert found.equal == ["p"]
     for name, other in (("q", q), ("wide", wide)):
         exact = kl_of_gaussians(p, other, 0.2) - kl_of_gaussians(p, other, 1)
-        assert found.difference(name, "p")[0] == pytest.approx(exact, rel=0.25), name
+        assert 0.7 * exact < found.difference(name, "p")[0] < exact, name
     error = start_error(acquisition, p) / unit
     problem = Problem(acquisition, p)
     truth = to_complex(GaussianMixture(p.means * unit, p.std * unit).draw(48)).movedim(0, -1) / unit
