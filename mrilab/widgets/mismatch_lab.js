@@ -12,11 +12,11 @@ function judgePriors({ root, meta, data, announce }) {
   const facts = make("p", { class: "mri-facts" });
   root.append(table, facts);
 
-  const cell = (value, half, unit, widest) => {
-    const bar = make("span", { class: "mri-bar", "aria-hidden": "true" });
+  const cell = ([value, half], widest) => {
+    const bar = make("span", { class: "mri-bar", "aria-hidden": "true" }), digits = widest < 1 ? 3 : 2;
     bar.style.setProperty("--share", `${100 * Math.max(0, value) / (widest || 1)}%`);
-    const words = half === undefined ? value.toFixed(2) : `${value.toFixed(2)} ± ${half.toFixed(2)}`;
-    return make("td", {}, make("span", {}, value ? `${words} ${unit}` : "best"), bar);
+    const words = [value, half].filter(v => v !== undefined).map(v => v.toFixed(digits)).join(" ± ");
+    return make("td", {}, make("span", {}, value ? words : "best"), bar);
   };
 
   const draw = perFrame(root, () => {
@@ -29,13 +29,14 @@ function judgePriors({ root, meta, data, announce }) {
     panels[1].caption(name, `${psnr[state.prior].toFixed(1)} dB`);
     panels[2].draw({ ...same, low: 0, values: errorMap(image, truth, 5) });
     panels[2].caption("error × 5");
-    const lost = psnr.map(v => best - v), columns = behind.map(pairs => Math.max(...pairs.map(([v]) => v)));
-    const head = make("tr", {}, make("th", { scope: "col" }, "prior"), ...meters.map(m => make("th", { scope: "col" }, `behind, ${m}`)),
-      make("th", { scope: "col" }, "behind, by the truth"));
-    table.replaceChildren(make("caption", {}, `What each prior is behind the best, scan of ${label}`), make("thead", {}, head),
+    const lost = psnr.map(v => best - v), columns = [...behind, lost.map(v => [v])];
+    const widest = columns.map(column => Math.max(...column.map(([v]) => v)));
+    const head = ["prior", ...meters.map((meter, m) => `${meter}, ${units[m]}`), "truth, dB"];
+    table.replaceChildren(make("caption", {}, `What each prior is behind the best, scan of ${label}`),
+      make("thead", {}, make("tr", {}, ...head.map(words => make("th", { scope: "col" }, words)))),
       make("tbody", {}, ...priors.map((prior, i) => make("tr", i === state.prior ? { "aria-current": "true" } : {},
-        make("th", { scope: "row" }, prior), ...behind.map((pairs, m) => cell(...pairs[i], units[m], columns[m])),
-        cell(lost[i], undefined, "dB", Math.max(...lost))))));
+        make("th", { scope: "row" }, ...prior.split(/(?<=_)/).flatMap(part => [part, make("wbr")])),
+        ...columns.map((column, n) => cell(column[i], widest[n]))))));
     const right = behind.map(pairs => priors[pairs.findIndex(([v]) => v === 0)]);
     facts.textContent = `The truth prefers ${priors[lost.indexOf(0)]}; ` +
       meters.map((meter, m) => `${meter} picks ${right[m]}`).join(", ") + ".";

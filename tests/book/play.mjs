@@ -300,6 +300,29 @@ if (await net.count()) {
   await net.screenshot({ path: `${shots}-network.png` });
 }
 
+// priors on several scans, judged by meters and by the truth
+const judged = find('and by the truth');
+if (await judged.count()) {
+  await everyControl(judged, []);
+  report.judged = [];
+  for (const [scan, prior] of [[0, 1], [-1, 1], [-1, -1]]) {
+    const pressed = [['Voxel size of the scan', scan], ['Prior', prior]].map(([name, n]) => judged.getByRole('group', { name, exact: true }).getByRole('radio').nth(n));
+    for (const radio of pressed) await press(radio);
+    await settled(judged);
+    report.judged.push({
+      scan, prior,
+      pictures: [await image(judged, 0), await image(judged, 1), await image(judged, 2)],
+      captions: await judged.locator('figcaption').evaluateAll(all => all.map(c => [...c.children].map(part => part.textContent))),
+      head: await judged.locator('thead th').allTextContents(),
+      rows: await judged.locator('tbody tr').evaluateAll(all => all.map(row => ({
+        chosen: row.ariaCurrent === 'true', cells: [...row.cells].map(cell => cell.textContent),
+        bars: [...row.querySelectorAll('.mri-bar')].map(bar => bar.getBoundingClientRect().width) }))),
+      words: await judged.locator('.mri-facts').textContent(),
+    });
+  }
+  await judged.screenshot({ path: `${shots}-mismatch.png` });
+}
+
 // a reader study: answered to the end, by turns with the pointer and the keys, one answer taken back
 const quiz = find('which is better');
 if (await quiz.count()) {
@@ -360,9 +383,9 @@ report.stillsShown = await page.locator('.mri-still:visible').count();
 await page.addScriptTag({ path: axe });
 report.axe = await page.evaluate(async () => (await window.axe.run('.mri', { preload: false })).violations
   .flatMap(v => v.nodes.map(n => `${v.impact} ${v.id}: ${n.html.slice(0, 150)}`)));
-const first = page.locator('.mri input[type="range"]:enabled').first();
+const sliders = page.locator('.mri input[type="range"]:enabled'), first = (await sliders.count() ? sliders : page.locator('.mri input:checked')).first();
 await first.press('Home');
-report.outline = await first.evaluate(s => s.matches(':focus-visible') && getComputedStyle(s).outlineWidth);
+report.outline = await first.evaluate(s => s.matches(':focus-visible') && getComputedStyle(s.type === 'radio' ? s.nextElementSibling : s).outlineWidth);
 await page.close();
 
 // an old browser: words instead of the figure, and the still picture stays

@@ -221,6 +221,47 @@ def test_dashboard_shows_the_two_chosen(report):
     assert f"B against A: {b['psnr'] - a['psnr']:+.1f} dB".replace("-", "−") in report["comparison"]
 
 
+@on("MismatchLab")
+def test_pictures_of_the_chosen_scan_and_prior(report):
+    data, meta = state_of(report, "MismatchLab")
+    shapes = [(1 + len(meta["priors"]), *scan["shape"]) for scan in meta["scans"]]
+    ends = np.cumsum([np.prod(shape) for shape in shapes])
+    stored = [part.reshape(shape).astype(int) for part, shape in zip(np.split(data, ends[:-1]), shapes)]
+    for shown in report["judged"]:
+        scan, prior = meta["scans"][shown["scan"]], shown["prior"]
+        truth, image, error = map(array, shown["pictures"])
+        assert (truth == stored[shown["scan"]][0]).all()
+        assert (image == stored[shown["scan"]][1:][prior]).all()
+        assert (error == np.minimum(5 * np.abs(image - truth), 255)).all() and error.any()
+        assert shown["captions"][:2] == [["truth", f"voxels of {scan['label']}"],
+                                         [meta["priors"][prior], f"{scan['psnr'][prior]:.1f} dB"]]
+
+
+@on("MismatchLab")
+def test_meters_and_truth_of_the_chosen_scan(report):
+    """Their numbers, their bars, and which prior each prefers."""
+    _, meta = state_of(report, "MismatchLab")
+    names = meta["priors"]
+    for shown in report["judged"]:
+        scan, rows, picks = meta["scans"][shown["scan"]], shown["rows"], []
+        assert [row["cells"][0] for row in rows] == names
+        assert [name for name, row in zip(names, rows) if row["chosen"]] == [names[shown["prior"]]]
+        lost = [[max(scan["psnr"]) - quality] for quality in scan["psnr"]]
+        for n, column in enumerate([*scan["behind"], lost]):
+            values, bars = np.array([v for v, *_ in column]), np.array([row["bars"][n] for row in rows])
+            cells, step = [row["cells"][n + 1] for row in rows], 0.001 if values.max() < 1 else 0.01
+            assert [cell == "best" for cell in cells] == [not v for v in values]
+            numbers = [[float(v) for v in cell.split(" ± ")] for cell in cells if cell != "best"]
+            assert np.allclose(numbers, [pair for pair in column if pair[0]], rtol=0, atol=0.501 * step)
+            assert bars.max() > 25 and np.abs(bars - bars.max() * values / values.max()).max() < 1      # pixels
+            picks.append(names[values.argmin()])
+        assert shown["head"] == ["prior", *(f"{m}, {u}" for m, u in zip(meta["meters"], meta["units"])), "truth, dB"]
+        assert shown["words"] == f"The truth prefers {picks[-1]}; " + ", ".join(
+            f"{meter} picks {name}" for meter, name in zip(meta["meters"], picks)) + "."
+    first, other, _ = report["judged"]
+    assert [row["cells"][1:] for row in first["rows"]] != [row["cells"][1:] for row in other["rows"]]
+
+
 @on("NetworkLab")
 def test_network_in_the_page_is_the_prior(report):
     noisy, denoised = (np.stack([np.array(c[p]).reshape(c["height"], c["width"]) for p in ("re", "im")])
