@@ -8,6 +8,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from test_diffusion import Oracle
 
+from mrilab import representations
 from mrilab.diffusion import Prior
 from mrilab.fourier import resample
 from mrilab.priors import load_prior
@@ -319,7 +320,8 @@ def test_rho_means_the_same_on_every_grid(scan, prior_voxel_size):
 
 
 @pytest.mark.filterwarnings("ignore:voxel size")
-def test_reconstruct_with_voxels_is_the_plain_loop_to_the_bit(scan):
+def test_reconstruct_with_voxels_is_the_plain_loop_to_the_bit(scan, monkeypatch):
+    monkeypatch.setattr(representations, "TOLERANCE", 1e-6)             # that of the plain data step
     prior = load_prior("diverse")
     problem, generator = Problem(scan, prior), torch.Generator().manual_seed(3)
     x = problem.start
