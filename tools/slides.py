@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = "_static/slides"
 SHOWN = (".admonition-in-this-chapter, .important.admonition, .exercise.admonition, #summary > ul, figure,"
          " div.math:has(> .eqno), p:has(> strong:-soup-contains(Predict)), .pst-scrollable-table-container,"
-         " .cell_output > img, .cell_output > svg, .mri-still > img")
+         " .cell_output > img, .cell_output > svg, .mri-still > a")
 COLAB = re.compile(r'(<p><a [^>]*href="https://colab\.research\.google\.com/.*?)(</p>)', re.DOTALL)
 DECK = """\
 <!DOCTYPE html>
@@ -40,7 +40,8 @@ DECK = """\
 <script src="../reveal/reveal.js"></script>
 <script src="../reveal/notes.js"></script>
 <script>
-Reveal.initialize({{ width: 1280, height: 720, hash: true, navigationMode: "linear", plugins: [RevealNotes] }});
+Reveal.initialize({{ width: 1280, height: 720, hash: true, navigationMode: "linear", center: false,
+  transition: "none", plugins: [RevealNotes] }});
 </script>
 </body>
 </html>
@@ -67,14 +68,19 @@ def slides(section):
 
 def deck(html, page):
     """The slides of a built page as one HTML document, to stand in the folder ``FOLDER`` of the book."""
-    article = BeautifulSoup(html, "html.parser").article
+    soup = BeautifulSoup(html, "html.parser")
+    article = soup.article
     for extra in article.select(".headerlink"):
         extra.decompose()
+    for box in article.select(".admonition section"):
+        box.name = "div"            # to reveal.js a section is a slide
+    for still in article.select(".mri-still > img"):        # of a figure to play with, which is on the page
+        still.wrap(soup.new_tag("a", href=f"#{still.find_parent('section')['id']}"))
     for tag, name in (("a", "href"), ("img", "src")):
         for element in article.find_all(tag, {name: re.compile(r"^(?!https?:)")}):
             element[name] = f"../../{page if element[name].startswith('#') else ''}{element[name]}"
     columns = []
-    for section in article.select("section:not(.exercise-content *, .solution-content *, #further-reading)"):
+    for section in article.select("section:not(#further-reading)"):
         title = section.find(["h1", "h2", "h3"], recursive=False)
         if title and (found := slides(section)):
             columns.append("<section>" + "\n".join(
@@ -84,9 +90,9 @@ def deck(html, page):
 
 
 def main(html):
-    (html / FOLDER).mkdir(exist_ok=True)
     if not (html / "_static/reveal").exists():
         sys.exit(f"{html}: found no _static/reveal, expected a book that was built after `make env` with npm")
+    (html / FOLDER).mkdir(exist_ok=True)
     for path in sorted(html.glob("[0-9]*.html")):
         text, link = path.read_text(), f' · <a href="{FOLDER}/{path.name}">Slides</a>'
         with atomic_path(html / FOLDER / path.name) as unfinished:
