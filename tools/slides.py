@@ -8,6 +8,7 @@ S), and a section that has none of these shows its first paragraph. The chapter'
 import re
 import sys
 from pathlib import Path
+from string import Template
 
 from bs4 import BeautifulSoup
 
@@ -19,33 +20,7 @@ SHOWN = (".admonition-in-this-chapter, .important.admonition, .exercise.admoniti
          " div.math:has(> .eqno), p:has(> strong:-soup-contains(Predict)), .pst-scrollable-table-container,"
          " .cell_output > img, .cell_output > svg, .mri-still > a")
 COLAB = re.compile(r'(<p><a [^>]*href="https://colab\.research\.google\.com/.*?)(</p>)', re.DOTALL)
-DECK = """\
-<!DOCTYPE html>
-<html lang="en" data-theme="light">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}: slides</title>
-<link rel="icon" href="../favicon.svg">
-<link rel="stylesheet" href="../reveal/reveal.css">
-<link rel="stylesheet" href="../book.css">
-<link rel="stylesheet" href="../slides.css">
-<script>window.MathJax = {{ chtml: {{ matchFontHeight: false }} }};</script>
-<script defer src="../mathjax/tex-mml-chtml.js"></script>
-</head>
-<body>
-<div class="reveal"><div class="slides">
-{slides}
-</div></div>
-<script src="../reveal/reveal.js"></script>
-<script src="../reveal/notes.js"></script>
-<script>
-Reveal.initialize({{ width: 1280, height: 720, hash: true, navigationMode: "linear", center: false,
-  transition: "none", plugins: [RevealNotes] }});
-</script>
-</body>
-</html>
-"""
+DECK = Template(Path(__file__).with_suffix(".html").read_text())
 
 
 def slides(section):
@@ -86,7 +61,7 @@ def deck(html, page):
             columns.append("<section>" + "\n".join(
                 f'<section>{title}{part}<aside class="notes">{"".join(map(str, words))}</aside></section>'
                 for part, words in found) + "</section>")
-    return DECK.format(title=article.h1.get_text(), slides="\n".join(columns))
+    return DECK.substitute(title=article.h1.get_text(), slides="\n".join(columns))
 
 
 def main(html):
