@@ -7,6 +7,7 @@
 #   make exercises write the student form of the chapters, for Colab: _build/exercises/*.ipynb
 #   make colab     run the chapters with Colab's versions (make colab NAME=01_forward_model COLAB_PYTHON=python3.13)
 #   make links     ask every address that the book names whether it still answers
+#   make slides    slides of the chapters from the built book, linked from them: _build/html/_static/slides/*.html
 #   make pdf       the built book as one PDF, linked from its first page: _build/html/mrilab.pdf
 #   make lowest    the package's tests with the lowest versions that pyproject.toml allows (PYTHON=python3.11)
 #   make newest    the same with the newest of everything (PYTHON=python3.14)
@@ -23,8 +24,8 @@ READY := .venv/ready
 export TQDM_DISABLE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: env book test quick lint browser chapters exercises colab links pdf lowest newest coverage manifest results \
-  address fuzz clean
+.PHONY: env book test quick lint browser chapters exercises colab links slides pdf lowest newest coverage manifest \
+  results address fuzz clean
 
 env: $(READY)
 
@@ -112,6 +113,9 @@ colab:
 
 links: $(READY) $(NEWER)
 	MRILAB_STORED_OUTPUTS=1 $(call pages,linkcheck,_build/links)
+
+slides: $(READY)
+	$(BIN)/python tools/slides.py $(HTML)
 
 pdf: $(READY) browser
 	$(BIN)/python tools/pdf.py $(HTML)

@@ -60,7 +60,7 @@ def test_what_every_environment_must_pass_needs_nothing_of_the_book(versions):
     chosen = versions.selection()
     assert chosen[0] == "mrilab" and {"tests/test_raw.py", "tests/test_main.py", "tests/test_studies.py"} <= set(chosen)
     assert {f"test_{name}.py" for name in versions.OTHERS} <= {path.name for path in (ROOT / "tests").glob("test_*.py")}
-    others = "yaml|packaging|nbformat|nbclient|sphinx|docutils|myst_nb|pypdf|onnx|hypothesis"
+    others = "bs4|yaml|packaging|nbformat|nbclient|sphinx|docutils|myst_nb|pypdf|onnx|hypothesis"
     for name in chosen[1:]:
         assert re.findall(rf"^ *(?:import|from) (?:{others})\b.*", (ROOT / name).read_text(), re.M) == [], name
 

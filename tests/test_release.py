@@ -323,7 +323,7 @@ def test_dev_container_sets_up_what_make_does():
 
 def test_pdf_joins_pages_with_bookmarks_and_inner_links(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "tools")
-    from pdf import join
+    from pdf import PUBLISHED, join
 
     for name, others in (("intro", ("chapter", "elsewhere")), ("chapter", ())):
         printed = PdfWriter()
@@ -339,4 +339,4 @@ def test_pdf_joins_pages_with_bookmarks_and_inner_links(tmp_path, monkeypatch):
         ("Introduction", 0), ("Chapter", 2)]
     inner, outer = (link.get_object()["/A"] for link in book.pages[0]["/Annots"])
     assert inner["/S"] == "/GoTo" and book.get_page_number(inner["/D"][0].get_object()) == 2
-    assert outer["/S"] == "/URI"
+    assert outer["/S"] == "/URI" and outer["/URI"] == f"{PUBLISHED}elsewhere.html#place"

@@ -119,13 +119,19 @@ def student(notebook):
     return nbformat.v4.new_notebook(cells=cells, metadata=kept)
 
 
+def write(path, out):
+    """The student form of a chapter as a file in the folder ``out``, if the chapter has exercises."""
+    chapter = nbformat.read(path, as_version=4)
+    if exercises(chapter):
+        out.mkdir(parents=True, exist_ok=True)
+        with atomic_path(out / path.name) as unfinished:
+            nbformat.write(student(chapter), unfinished)
+        return out / path.name
+    return None
+
+
 if __name__ == "__main__":
-    out = ROOT / "_build/exercises"
-    out.mkdir(parents=True, exist_ok=True)
-    names = [f"{Path(name).stem}.ipynb" for name in sys.argv[1:]]
+    names = {Path(name).stem for name in sys.argv[1:]}
     for path in sorted((ROOT / "book").glob("*.ipynb")):
-        chapter = nbformat.read(path, as_version=4)
-        if (not names or path.name in names) and exercises(chapter):
-            with atomic_path(out / path.name) as unfinished:
-                nbformat.write(student(chapter), unfinished)
-            print((out / path.name).relative_to(ROOT))
+        if (not names or path.stem in names) and (written := write(path, ROOT / "_build/exercises")):
+            print(written.relative_to(ROOT))

@@ -1,7 +1,7 @@
 """The built pages as one PDF with bookmarks: ``python tools/pdf.py [HTML_FOLDER]``, into that folder as mrilab.pdf.
 
 Headless Chromium prints each page of the table of contents; pypdf joins them. Links between pages lead to places in
-the PDF. The first page of the book then links to it.
+the PDF, those to other files of the book to the published pages. The first page of the book then links to it.
 """
 
 import json
@@ -14,9 +14,10 @@ from pathlib import Path
 
 import yaml
 from pypdf import PdfWriter
-from pypdf.generic import ArrayObject, DictionaryObject, NameObject
+from pypdf.generic import ArrayObject, DictionaryObject, NameObject, TextStringObject
 
 ROOT = Path(__file__).parents[1]
+PUBLISHED = yaml.safe_load((ROOT / "_config.yml").read_text())["html"]["baseurl"]
 LINK = '<p><a href="mrilab.pdf">The whole book as one PDF</a></p>'
 
 
@@ -35,11 +36,14 @@ def join(folder, pages, titles, root):
     for page in book.pages:
         for link in page.get("/Annots", []):
             action = link.get_object().get("/A", {})
-            target = re.match(re.escape(root) + r"(\w+)\.html", str(action.get("/URI", "")))
+            address = str(action.get("/URI", ""))
+            target = re.match(re.escape(root) + r"(\w+)\.html", address)
             if target and target[1] in first:
                 place = [book.pages[first[target[1]]].indirect_reference, NameObject("/Fit")]
                 link.get_object()[NameObject("/A")] = DictionaryObject(
                     {NameObject("/S"): NameObject("/GoTo"), NameObject("/D"): ArrayObject(place)})
+            elif address.startswith(root):
+                action[NameObject("/URI")] = TextStringObject(PUBLISHED + address.removeprefix(root))
     book.add_metadata({"/Title": titles[pages[0]], "/Author": "the mrilab authors"})
     return book
 

@@ -1,7 +1,8 @@
 """Fill book/_vendor from node_modules and the anywidget wheel, so that the built book needs no CDN.
 
-book/_ext/offline.py puts the folders on the pages: widgets/ (ipywidgets and anywidget), mathjax/, and ort/
-(onnxruntime, which a page loads when the reader asks for the network). networks/ beside them is that extension's own.
+book/_ext/offline.py puts the folders on the pages: widgets/ (ipywidgets and anywidget), mathjax/, ort/
+(onnxruntime, which a page loads when the reader asks for the network), and reveal/, for the slides of
+tools/slides.py. networks/ beside them is that extension's own.
 """
 
 import base64
@@ -55,9 +56,17 @@ def copy_runtime(out):
     (out / "runtime.js").write_text(f"window.mrilabRuntime = {json.dumps(packed)};\n")
 
 
+def copy_slides(out):
+    source = NODE / "reveal.js/dist"
+    out.mkdir(parents=True)
+    for name in ("reveal.js", "reveal.css", "plugin/notes.js"):
+        shutil.copy(source / name, out)
+
+
 if __name__ == "__main__":
-    for folder in ("widgets", "mathjax", "ort"):
+    for folder in ("widgets", "mathjax", "ort", "reveal"):
         shutil.rmtree(VENDOR / folder, ignore_errors=True)
     copy_widgets(VENDOR / "widgets")
     copy_mathjax(VENDOR / "mathjax")
     copy_runtime(VENDOR / "ort")
+    copy_slides(VENDOR / "reveal")

@@ -20,8 +20,8 @@ from found import note
 
 ROOT = Path(__file__).parents[1]
 # those of the book, the pins, the release and the house, which need what pyproject.toml lists under book and test
-OTHERS = {"colab", "conf", "drawings", "environment", "exercises", "first_use", "house", "notebooks", "pace", "release",
-          "status"}
+OTHERS = {"colab", "conf", "drawings", "environment", "exercises", "first_use", "formulas", "house", "notebooks",
+          "pace", "release", "slides", "status", "teaching"}
 
 
 def requirements():
