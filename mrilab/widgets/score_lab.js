@@ -41,6 +41,7 @@ function flow(points, sigma, meta) {
   return path;
 }
 
+const digits = sigma => String(+sigma.toPrecision(2));
 const pair = point => `(${point.map(v => v.toFixed(2).replace("-", "−").replace(/^−(?=0\.00$)/, "")).join(", ")})`;
 const nearest = ([x, y], means) => means.reduce((best, [a, b], k) => (Math.hypot(x - a, y - b) < Math.hypot(x - means[best][0], y - means[best][1]) ? k : best), 0);
 
@@ -68,7 +69,7 @@ function dragInField({ root, meta, data, announce }) {
   });
   const controls = make("div", { class: "mri-controls" }), row = make("div", { class: "mri-row" }), facts = make("p", { class: "mri-facts" });
   grid.append(controls);
-  const level = slider(controls, "Noise level σ", { min: 0, max: positions - 1, value: 0, format: i => short(levelAt(i)) }, i => choose({ sigma: levelAt(i) }));
+  const level = slider(controls, "Noise level σ", { min: 0, max: positions - 1, value: 0, format: i => digits(levelAt(i)) }, i => choose({ sigma: levelAt(i) }));
   button(row, "▶ Let it flow", () => begin([state.x], state.sigma));
   button(row, `${many.length} from noise`, () => begin(many, highest)).classList.add("mri-plain");
   controls.append(row, facts);
@@ -84,14 +85,16 @@ function dragInField({ root, meta, data, announce }) {
 
   function begin(points, sigma) {
     clearInterval(state.timer);
-    const path = flow(points, sigma, meta), last = path.length - 1, still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    Object.assign(state, { path, step: still ? last : 0 });
-    state.timer = setInterval(() => {
-      if (!root.isConnected || state.step === last) return clearInterval(state.timer);
-      state.step++;
+    const path = flow(points, sigma, meta), last = path.length - 1, start = performance.now();
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const go = () => {
+      state.step = still ? last : Math.min(last, Math.floor((performance.now() - start) / 35));
+      if (!root.isConnected || state.step === last) clearInterval(state.timer);
       draw();
-    }, 30);
-    draw();
+    };
+    state.path = path;
+    state.timer = setInterval(go, 35);
+    go();
   }
 
   const draw = perFrame(root, () => {
@@ -103,17 +106,17 @@ function dragInField({ root, meta, data, announce }) {
     panel.canvas.lab = { x, sigma, ...seen, ends: path?.at(-1).points };            // what the browser tests compare with Python
     panel.draw({ values: rootDensity(sigma, half, number, meta), height: number, width: number, spacing: [1, 1], low: 0, high: 1, colours: shades() },
       { over: (context, _, ratio) => paint(context, ratio, { ...seen, points, sigma, half, lone, shares }) });
-    panel.caption(`density of noisy points, σ = ${short(sigma)}`, "arrows: the score, long ones cut off");
+    panel.caption("density of noisy points", "arrows: the score, long ones cut off");
     const told = conclusion(lone, seen, counts);
-    facts.replaceChildren(...(lone ? [`x = ${pair(x)}, D(x; σ) = ${pair(seen.denoised)}`, `score = ${sigma ? "(D − x) / σ² = " : ""}${pair(seen.score)}`] : []).map(line), line(told));
+    facts.replaceChildren(...(lone ? [`x = ${pair(x)}`, `D(x; σ) = ${pair(seen.denoised)}`, `score = ${sigma ? "(D − x) / σ² = " : ""}${pair(seen.score)}`] : []).map(line), line(told));
     announce(told);
   });
 
   function conclusion(lone, { r }, counts) {
     const { path, step } = state;
     if (path && step < path.length - 1) return `${lone ? "x flows" : "They flow"} while σ falls to 0.`;
-    if (path && lone) return `From ${pair(state.x)} at σ = ${short(path[0].sigma)} the flow ends at ${pair(path.at(-1).points[0])}. Where it began, D was ${pair(scoreAt(state.x, path[0].sigma, meta).denoised)}.`;
-    if (path) return `By the nearest mean they are ${counts.join(", ")}. The weights make one expect ${weights.map(w => Math.round(w * many.length)).join(", ")}.`;
+    if (path && lone) return `From ${pair(state.x)} at σ = ${digits(path[0].sigma)} the flow ends at ${pair(path.at(-1).points[0])}. Where it began, D was ${pair(scoreAt(state.x, path[0].sigma, meta).denoised)}.`;
+    if (path) return `How many have ended nearest to each mean: ${counts.join(", ")}. By the weights one expects ${weights.map(w => Math.round(w * many.length)).join(", ")}.`;
     if (!state.sigma) return "Without noise there is nothing to remove: D(x; 0) = x.";
     return `At each mean stands how probable it is that x came from there. ${Math.max(...r) > 0.95 ? "One explains x: D lies on the way to it." : "Several explain x: D lies between them."}`;
   }
@@ -174,9 +177,10 @@ function dragInField({ root, meta, data, announce }) {
       const [x, y] = place(mean), arm = 5 * ratio;
       trace([[x - arm, y], [x + arm, y]], "--mri-text", 2);
       trace([[x, y - arm], [x, y + arm]], "--mri-text", 2);
-      if (shares[k] !== "0 %") write(shares[k], [x, y + 14 * ratio], "--mri-text", "600 12px");
     });
     for (const point of points) dot(point, "--mri-line-1", lone ? 7 : 2.5);
+    if (state.path && lone) dot(state.x, "--mri-line-1", 3.5);
+    means.map(place).forEach(([x, y], k) => { if (shares[k] !== "0 %") write(shares[k], [x, y + (lone ? 14 : 20) * ratio], "--mri-text", "600 12px"); });
     if (!lone) return;
     const [from, to] = [points[0], denoised].map(place);
     arrow(from, to, "--mri-line-2", 2.5);

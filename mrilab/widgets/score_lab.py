@@ -37,7 +37,7 @@ class ScoreLab(Widget):
     Raises
     ------
     ValueError
-        For something else than such a mixture, or a noise level that is not from 0.02 to 5.
+        For something else than such a mixture, a point that is not finite, or a noise level that is not from 0.02 to 5.
 
     Examples
     --------
@@ -52,12 +52,16 @@ class ScoreLab(Widget):
     _esm = sources("js", "core", "score_lab")
     _css = sources("css", "core", "score_lab")
 
-    def __init__(self, mixture, x=(0.3, 0.9), sigma=0.4, seed=0):
-        if not isinstance(mixture, GaussianMixture) or mixture.means.shape[1:] != (2, 1, 1) or mixture.std == 0:
-            raise ValueError(f"mixture: found {mixture!r:.60}, expected a GaussianMixture of single voxels, its means "
-                             "(components, 2, 1, 1), its std above 0")
+    def __init__(self, mixture, x=(0.3, 0.9), sigma=0.3, seed=0):
+        if not isinstance(mixture, GaussianMixture):
+            raise ValueError(f"mixture: found {type(mixture).__name__}, expected a GaussianMixture")
+        if mixture.means.shape[1:] != (2, 1, 1) or mixture.std == 0:
+            raise ValueError(f"mixture: found means {tuple(mixture.means.shape)} and std {mixture.std:g}, expected single "
+                             "voxels, (components, 2, 1, 1), and a std above 0")
         if not SIGMA_MIN <= sigma <= SIGMA_MAX:
             raise ValueError(f"sigma: found {sigma!r}, expected a noise level from {SIGMA_MIN} to {SIGMA_MAX:g}")
+        if len(x) != 2 or not all(abs(v) < float("inf") for v in x):
+            raise ValueError(f"x: found {x!r}, expected two finite numbers")
         self.mixture, means = mixture, mixture.means.flatten(1).cpu()
         self.noise = torch.randn(COUNT, 2, generator=torch.Generator().manual_seed(seed))
         meta = {"means": means.tolist(), "weights": mixture.weights.tolist(), "std": mixture.std,
@@ -90,11 +94,13 @@ class ScoreLab(Widget):
         field, paths = figure.subplots(1, 2)
         density = self.mixture.log_density(grid(reach, 120), sigma).exp().sqrt().reshape(120, 120)
         field.imshow(density, cmap="gray_r", extent=(-reach, reach, -reach, reach), vmax=1.6 * density.max())
-        x = torch.cat([grid(reach, 13), torch.tensor(self.meta["x"]).reshape(1, 2, 1, 1)])
-        step = (sigma**2 * self.mixture.score(x, sigma))[..., 0, 0].T
-        field.quiver(*x[..., 0, 0].T, *step, color=["0.4"] * 169 + ["C1"], angles="xy", scale_units="xy", scale=1,
-                     width=0.005)
-        field.set_title(f"sigma = {sigma:g}, from x to D(x; sigma)")
+        places, x = grid(reach, 13), torch.tensor(self.meta["x"]).reshape(1, 2, 1, 1)
+        score = torch.nn.functional.normalize(self.mixture.score(places, sigma))
+        for start, step, look in ((places, score, {"color": "0.4", "scale": 7 / reach}),
+                                  (x, sigma**2 * self.mixture.score(x, sigma), {"color": "C1", "scale": 1})):
+            field.quiver(*start[..., 0, 0].T, *step[..., 0, 0].T, angles="xy", scale_units="xy", width=0.007, **look)
+        field.plot(*x.flatten(), "C0o")
+        field.set_title(f"sigma = {sigma:g}, score and D(x; sigma)")
         path = self.flow(SIGMA_MAX * self.noise, SIGMA_MAX)
         paths.plot(*path.unbind(-1), color="0.6", lw=0.5)
         paths.plot(*path[-1].T, "C0.")
