@@ -56,8 +56,8 @@ class ScoreLab(Widget):
         if not isinstance(mixture, GaussianMixture):
             raise ValueError(f"mixture: found {type(mixture).__name__}, expected a GaussianMixture")
         if mixture.means.shape[1:] != (2, 1, 1) or mixture.std == 0:
-            raise ValueError(f"mixture: found means {tuple(mixture.means.shape)} and std {mixture.std:g}, expected single "
-                             "voxels, (components, 2, 1, 1), and a std above 0")
+            raise ValueError(f"mixture: found means {tuple(mixture.means.shape)} and std {mixture.std:g}, expected "
+                             "single voxels, (components, 2, 1, 1), and a std above 0")
         if not SIGMA_MIN <= sigma <= SIGMA_MAX:
             raise ValueError(f"sigma: found {sigma!r}, expected a noise level from {SIGMA_MIN} to {SIGMA_MAX:g}")
         if len(x) != 2 or not all(abs(v) < float("inf") for v in x):
@@ -71,7 +71,7 @@ class ScoreLab(Widget):
                          "level: drag a point, let it flow")
 
     def flow(self, points, sigma):
-        """Points on their way from noise level ``sigma`` to 0, by Heun's method as in :meth:`Prior.sample`.
+        """Points on their way from noise level ``sigma`` to 0, by Heun's method as in :meth:`mrilab.diffusion.Prior.sample`.
 
         Takes ``(points, 2)`` and returns float64 ``(61, points, 2)``, the start first.
         """
