@@ -71,7 +71,7 @@ class ScoreLab(Widget):
                          "level: drag a point, let it flow")
 
     def flow(self, points, sigma):
-        """Points on their way from noise level ``sigma`` to 0, by Heun's method as in :meth:`mrilab.diffusion.Prior.sample`.
+        """Points on their way from noise level ``sigma`` to 0, as in :meth:`mrilab.diffusion.Prior.sample`.
 
         Takes ``(points, 2)`` and returns float64 ``(61, points, 2)``, the start first.
         """
