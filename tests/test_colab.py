@@ -22,6 +22,7 @@ CELLS = ["""
 import ipywidgets
 import torch
 from mrilab import widgets
+from mrilab.mixture import GaussianMixture
 from mrilab.priors import load_prior
 from mrilab.volumes import Volume
 assert ipywidgets.__version__ == "7.7.1"
@@ -34,6 +35,7 @@ row = dict(method="a", voxel_size=2, acceleration=4, psnr=20.0, ssim=0.5, image=
          " behind={'held-out': {'a': (0.0, 0.0)}})}, {'held-out': 'dB'})", "widgets.NetworkLab(image, (1, 1))",
          "widgets.NoiseLab(volume, {'diverse': load_prior('diverse')}, (3,), (0.1,))",
          "widgets.ReaderStudy([dict(case='a', voxel_size=(1, 1), truth=image, images={'b': image, 'c': 0.9 * image})])",
+         "widgets.ScoreLab(GaussianMixture(torch.zeros(1, 2, 1, 1), 0.1))",
          "widgets.UnfoldingLab(image, (1, 1))", "widgets.VolumeViewer({'a': volume.data}, (3, 3, 3))",
          "widgets.VoxelSizeLab(volume, (3, 6))"]
 

@@ -14,6 +14,7 @@ from mrilab.classical import cg_sense
 from mrilab.diffusion import Prior
 from mrilab.fourier import fft3c, resize_centred
 from mrilab.metrics import psnr, ssim
+from mrilab.mixture import GaussianMixture
 from mrilab.priors import load_prior
 from mrilab.simulate import head_phantom, simulate_acquisition
 from mrilab.unet import UNet
@@ -56,6 +57,7 @@ NAN = volume.clone().fill_(float("nan"))
 
 
 DIVERSE = {"diverse": load_prior("diverse")}
+POINTS = GaussianMixture(torch.tensor([[-0.6, -0.4], [-0.5, 0.5], [0.7, -0.5]])[..., None, None], 0.08, (0.5, 0.1, 0.4))
 CASE = dict(case="one", images={"a": image, "b": 0.5 * image}, truth=image, voxel_size=(1, 2))
 JUDGED = dict(truth=image, images={"a": image, "b": image}, voxel_size=(1, 1), psnr={"a": 3.0, "b": 2.0},
               behind={"held-out": {"a": (0.0, 0.0), "b": (0.4, 0.1)}})
@@ -101,6 +103,11 @@ ROW = dict(method="a", voxel_size=2, acceleration=4, psnr=20.0, ssim=0.5, image=
     (lambda: widgets.MismatchLab({"3 mm": JUDGED | {"psnr": {"a": 3.0, "b": float("inf")}}}, {"held-out": "dB"}),
      r"scans\['3 mm'\]: found numbers that are not finite"),
     (lambda: widgets.MismatchLab({"3 mm": JUDGED | {"truth": image[1:]}}, {"held-out": "dB"}), "found shapes .* one"),
+    (lambda: widgets.ScoreLab(DIVERSE["diverse"]), "mixture: found Prior, expected a GaussianMixture"),
+    (lambda: widgets.ScoreLab(GaussianMixture(torch.zeros(2, 2, 3, 1), 0.1)), r"mixture: found means \(2, 2, 3, 1\)"),
+    (lambda: widgets.ScoreLab(GaussianMixture(torch.zeros(2, 2, 1, 1), 0)), "and std 0, expected .* a std above 0"),
+    (lambda: widgets.ScoreLab(POINTS, sigma=6), "sigma: found 6, expected a noise level from 0.02 to 5"),
+    (lambda: widgets.ScoreLab(POINTS, x=(1, float("nan"))), r"x: found \(1, nan\), expected two finite numbers"),
     (lambda: widgets.NetworkLab(image[0], (1, 1)), "found shape .* expected 2 dimensions"),
     (lambda: widgets.ComparisonDashboard([]), "rows: found 0 without image and truth, expected at least one with them"),
     (lambda: widgets.ComparisonDashboard([ROW | {"psnr": None}]), r"rows\[0\]: found no psnr"),
@@ -382,6 +389,45 @@ def test_spectrum_and_patch_of_the_page():
         x, y = out[1]["corner"]
         assert (x, y) == ((width - 64) // 2 if width > 64 else -((64 - width) // 2),
                           (height - 64) // 2 if height > 64 else -((64 - height) // 2))
+
+
+@pytest.mark.parametrize("sigma", [5, 0.7, 0.05])
+def test_score_and_flow_of_the_page(sigma):
+    """Density, score and denoiser are those of the mixture, the flow is Heun's method with them."""
+    lab = widgets.ScoreLab(POINTS, sigma=sigma)
+    assert (unpacked(lab).view(np.float32).reshape(100, 2) == lab.noise.numpy()).all()
+    start = torch.cat([sigma * lab.noise.double(), torch.tensor([[40.0, -60.0]])])       # and one from far out
+    out = in_node(("core", "score_lab"), """
+        const { meta, points, sigma } = argument;
+        return { seen: points.map(x => scoreAt(x, sigma, meta)), density: rootDensity(sigma, 1.5, 20, meta),
+          clean: scoreAt([0.3, 0.2], 0, meta), path: flow(points, sigma, meta) };
+    """, {"meta": lab.meta, "points": start.tolist(), "sigma": sigma})
+    x = start[..., None, None]
+    assert np.allclose([p["score"] for p in out["seen"]], POINTS.score(x, sigma)[..., 0, 0], rtol=1e-9, atol=1e-9)
+    assert np.allclose([p["denoised"] for p in out["seen"]], POINTS.denoise(x, sigma)[..., 0, 0], rtol=1e-5, atol=1e-5)
+    assert np.allclose([sum(p["r"]) for p in out["seen"]], 1)
+    clean = POINTS.score(torch.tensor([0.3, 0.2], dtype=torch.float64).reshape(1, 2, 1, 1), 0)
+    assert np.allclose(out["clean"]["score"], clean.flatten(), rtol=1e-9)
+    line = (2 * torch.arange(20, dtype=torch.float64) + 1) / 20 * 1.5 - 1.5
+    places = torch.cartesian_prod(line, line).flip(1)[..., None, None]
+    density = POINTS.log_density(places, sigma).exp()
+    assert np.allclose(out["density"], (density / density.max()).sqrt(), atol=1e-9)
+    path = lab.flow(start, sigma)
+    assert np.allclose([step["points"] for step in out["path"]], path, atol=1e-6)
+    assert len(path) == 61 and [out["path"][n]["sigma"] for n in (0, -2, -1)] == pytest.approx([sigma, 0.02, 0])
+
+
+def test_flow_of_the_score_lab_samples_the_mixture():
+    lab = widgets.ScoreLab(POINTS)
+    noise = torch.randn(3000, 2, generator=generator)
+    ends = lab.flow(5 * noise, 5.0)[-1].float()
+    means = POINTS.means.flatten(1)
+    which = torch.cdist(ends, means).argmin(1)
+    assert (torch.bincount(which, minlength=3) / 3000 - POINTS.weights).abs().max() < 0.03
+    assert (ends - means[which]).std().item() == pytest.approx(POINTS.std, rel=0.05)
+    heun = POINTS.sample((100, 1, 1), 60, 5.0, 0.02, seed=3)[..., 0, 0]                    # the package's own sampler
+    first = torch.randn(100, 2, 1, 1, generator=torch.Generator().manual_seed(3))[..., 0, 0]
+    assert (lab.flow(5 * first, 5.0)[-1] - heun).abs().median() < 1e-4
 
 
 def test_chapters_hold_the_present_scripts(monkeypatch):

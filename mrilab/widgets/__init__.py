@@ -2,9 +2,9 @@
 
 ``VolumeViewer`` shows volumes in three linked planes, ``KSpaceLab`` lets the reader choose what is measured,
 ``UnfoldingLab`` tells two aliased voxels apart with two coils, ``VoxelSizeLab`` shows a slice as a network sees it,
-``NoiseLab`` and ``NetworkLab`` denoise, ``IterationPlayer`` replays a reconstruction, ``ComparisonDashboard`` holds
-two results against each other, ``MismatchLab`` shows what meters say of priors, ``ReaderStudy`` asks which of two
-images is better.
+``ScoreLab`` is a plane with a score to flow along, ``NoiseLab`` and ``NetworkLab`` denoise, ``IterationPlayer`` replays
+a reconstruction, ``ComparisonDashboard`` holds two results against each other, ``MismatchLab`` shows what meters say of
+priors, ``ReaderStudy`` asks which of two images is better.
 """
 
 from .comparison_dashboard import ComparisonDashboard
@@ -14,11 +14,12 @@ from .mismatch_lab import MismatchLab
 from .network_lab import NetworkLab
 from .noise_lab import NoiseLab
 from .reader_study import ReaderStudy
+from .score_lab import ScoreLab
 from .unfolding_lab import UnfoldingLab
 from .volume_viewer import VolumeViewer
 from .voxel_size_lab import VoxelSizeLab
 
 __all__ = [
     "ComparisonDashboard", "IterationPlayer", "KSpaceLab", "MismatchLab", "NetworkLab", "NoiseLab", "ReaderStudy",
-    "UnfoldingLab", "VolumeViewer", "VoxelSizeLab",
+    "ScoreLab", "UnfoldingLab", "VolumeViewer", "VoxelSizeLab",
 ]

@@ -235,6 +235,32 @@ if (await sized.count()) {
   await sized.screenshot({ path: `${shots}-voxel-size.png` });
 }
 
+// a field of scores: a point dragged and moved by keys, then its flow, then that of many
+const field = find('let it flow');
+if (await field.count()) {
+  await everyControl(field, []);
+  const plane = field.locator('canvas'), seen = () => plane.evaluate(c => c.lab), words = () => field.locator('.mri-facts').textContent();
+  for (const key of ['ArrowUp', 'Shift+ArrowLeft']) await act(field, key, 'keyboard', () => plane.press(key));
+  await field.getByRole('slider').fill('50');
+  await act(field, 'point', how, () => drag(plane, [0.5, 0.5], [0.36, 0.4]));
+  await settled(field);
+  report.field = { image: await image(field, 0), box: await plane.evaluate(c => c.clientWidth), point: await seen(), words: await words() };
+  await field.screenshot({ path: `${shots}-score-field.png` });
+  for (const [name, control] of [['one', '▶ Let it flow'], ['many', '100 from noise']]) {
+    await act(field, control, how, () => press(field.getByRole('button', { name: control })));
+    await page.waitForFunction(() => [...document.querySelectorAll('.mri-pointed')].some(c => c.lab?.ends && c.lab.sigma === 0));
+    report.field[name] = { ...await seen(), words: await words() };
+    await field.screenshot({ path: `${shots}-score-${name}.png` });
+  }
+  await act(field, 'point after the flow', 'keyboard', () => plane.press('ArrowRight'));
+  report.field.after = await seen();
+  // whoever wants less motion sees the end at once
+  await page.emulateMedia({ reducedMotion: 'reduce' });
+  await act(field, 'flow without motion', 'keyboard', () => field.getByRole('button').first().press('Enter'));
+  report.field.still = (await seen()).sigma;
+  await page.emulateMedia({ reducedMotion: 'no-preference' });
+}
+
 // noise
 const noise = find('noise levels and');
 if (await noise.count()) {

@@ -17,9 +17,10 @@ from pages import HTML, ROOT, find_browser, served
 
 from mrilab.fourier import fft3c, ifft3c, resize_centred
 from mrilab.metrics import psnr
+from mrilab.mixture import GaussianMixture
 from mrilab.priors import load_prior
 from mrilab.reader_study import preferences
-from mrilab.widgets import UnfoldingLab
+from mrilab.widgets import ScoreLab, UnfoldingLab
 from mrilab.widgets.voxel_size_lab import centre_patch
 from studies.recorded import g_factor
 
@@ -188,6 +189,35 @@ def test_slice_and_patch_of_one_voxel_size(report):
         return sum(power[ring == b].mean() for b in range(meta["rings"] // 2, meta["rings"]))
 
     assert f"{upper(slices[-1]) / upper(slices[0]):.1f} times the power" in report["sized"]["words"]
+
+
+@on("ScoreLab")
+def test_score_and_flow_are_those_of_the_mixture(report):
+    data, meta = state_of(report, "ScoreLab")
+    mixture = GaussianMixture(torch.tensor(meta["means"])[..., None, None], meta["std"], meta["weights"])
+    lab, field = ScoreLab(mixture), report["field"]
+    assert np.array_equal(data.view(np.float32).reshape(-1, 2), lab.noise)
+    x, sigma = torch.tensor(field["point"]["x"], dtype=torch.float64), field["point"]["sigma"]
+    half = np.hypot(meta["reach"], 2.5 * sigma)
+    assert np.allclose(x, [-0.28 * half, 0.2 * half], atol=2 * half / field["box"])        # where the pointer let go
+    assert np.allclose(field["point"]["score"], mixture.score(x[None, :, None, None], sigma).flatten(), atol=1e-9)
+    denoised = mixture.denoise(x[None, :, None, None], sigma).flatten()
+    assert np.allclose(field["point"]["denoised"], denoised, atol=1e-5)
+    assert f"D(x; σ) = ({denoised[0]:.2f}, {denoised[1]:.2f})".replace("-", "−") in field["words"]
+    line = torch.from_numpy((np.arange(240) + 0.5) / 120 * half - half)
+    density = mixture.log_density(torch.cartesian_prod(line, line).flip(1)[..., None, None], sigma).exp()
+    assert np.abs(array(field["image"]).flatten() - (density / density.max()).sqrt().numpy()).max() < 1e-9
+
+    end = lab.flow(x[None], sigma)[-1, 0]
+    assert np.allclose(field["one"]["x"], end, atol=1e-6)
+    assert f"the flow ends at ({end[0]:.2f}, {end[1]:.2f})".replace("-", "−") in field["one"]["words"]
+    ends = lab.flow(meta["range"][1] * lab.noise, meta["range"][1])[-1]
+    assert np.allclose(field["many"]["ends"], ends, atol=1e-6)
+    nearest = torch.cdist(ends, mixture.means.flatten(1).double()).argmin(1)
+    counts = torch.bincount(nearest, minlength=len(meta["means"]))
+    assert f"nearest to each mean: {', '.join(map(str, counts.tolist()))}." in field["many"]["words"]
+    assert "ends" not in field["after"] and field["after"]["sigma"] == sigma                # back where it began
+    assert field["still"] == 0
 
 
 @on("NoiseLab")
