@@ -5,7 +5,6 @@ import math
 from collections.abc import Sequence
 
 import torch
-from scipy.interpolate import make_interp_spline
 
 from .checks import check_array, check_whole
 from .fourier import ifft3c, middle
@@ -52,6 +51,8 @@ def head_array_maps(shape: tuple[int, ...], coils: int = 8, field_of_view: Seque
     >>> maps.shape, maps.abs().square().sum(0).allclose(torch.tensor(1.0))
     (torch.Size([4, 8, 10, 9]), True)
     """
+    from scipy.interpolate import make_interp_spline
+
     if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
         raise ValueError(f"shape: found {shape!r}, expected three positive whole numbers (z, y, x)")
     check_whole(coils, "coils")
