@@ -16,7 +16,7 @@ function bestOf(cells, score) {
 function tint(element, step) {
   element.classList.toggle("mri-behind", step < 0);
   element.classList.toggle("mri-ahead", step > 0);
-  element.style.setProperty("--mix", `${2 + 11 * Math.abs(step)}%`);
+  element.style.setProperty("--mix", `${6 + 10 * Math.abs(step)}%`);
 }
 
 function compareResults({ root, meta, data, announce }) {
@@ -199,7 +199,7 @@ function tableKey(reference, cells) {
       tint(swatch, stepOf(edge));
       scale.append(swatch);
     }
-    add(`PSNR behind (−) or ahead (+) of ${reference}, from … dB on `, scale);
+    add(`PSNR behind (−) or ahead (+) of ${reference} by at least … dB: `, scale);
     add(make("b", {}, "="), ` level with ${reference}: less than ${MARGIN.lead} dB apart`);
   }
   add(make("b", {}, "bold"), ` the best of its column, and what is less than ${MARGIN.psnr} dB (SSIM: ${MARGIN.ssim}) from it`);
@@ -209,6 +209,8 @@ function tableKey(reference, cells) {
   add("– not measured");
   return key;
 }
+
+const breakable = name => name.split(/(?<=_)/).flatMap(part => [part, make("wbr")]);
 
 // A table with a button in each measured cell. One of them is in the tab order, arrow keys go to the others.
 function resultTable(methods, columns, cells, choose) {
@@ -225,7 +227,7 @@ function resultTable(methods, columns, cells, choose) {
       table.append(body);
       if (group) body.append(make("tr", {}, make("th", { scope: "rowgroup", colspan: columns.length + 1 }, make("span", {}, group))));
     }
-    const line = make("tr", {}, make("th", { scope: "row" }, name, ...(prior ? [make("span", { class: "mri-note" }, prior)] : [])));
+    const line = make("tr", {}, make("th", { scope: "row" }, ...breakable(name), ...(prior ? [make("span", { class: "mri-note" }, prior)] : [])));
     columns.forEach((_, column) => {
       const cell = cells.find(c => c.method === row && c.column === column);
       const entry = make("button", { type: "button", ...(cell ? { tabindex: buttons.size ? -1 : 0 } : { disabled: "", "aria-label": "not measured" }) }, "–");
