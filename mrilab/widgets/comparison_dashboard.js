@@ -47,7 +47,7 @@ function compareResults({ root, meta, data, announce }) {
     for (const [cell, element] of buttons) {
       const sides = SIDES.filter(side => state[side] === cell);
       const said = [level(cell) && `level with ${reference}`, cell.no_op && "the interpolation does nothing",
-        best.has(cell) && "best of its column"].filter(Boolean);
+        best.has(cell) && "among the best of its column"].filter(Boolean);
       element.replaceChildren(
         make("span", { class: "mri-spoken" }, `${methodOf(cell)}, ${testOf(cell)}: ${score === "lead" ? `psnr minus ${reference}` : score} `),
         score in cell ? SCORES[score](cell[score]) : "–",
@@ -243,6 +243,7 @@ function resultTable(methods, columns, cells, choose) {
   function enter(entry) {
     for (const [, , other] of places) other.tabIndex = other === entry ? 0 : -1;
     entry.focus();
+    entry.scrollIntoView({ block: "nearest", inline: "nearest" });      // focus alone leaves one half seen
   }
   table.addEventListener("keydown", event => {
     const by = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
