@@ -116,6 +116,9 @@ ROW = dict(method="a", voxel_size=2, acceleration=4, psnr=20.0, ssim=0.5, image=
     (lambda: widgets.ComparisonDashboard([ROW | {"image": image[1:]}]), r"rows\[0\]: found shapes .* expected one"),
     (lambda: widgets.ComparisonDashboard([ROW | {"truth": None}]), r"rows\[0\]: found image alone, expected both"),
     (lambda: widgets.ComparisonDashboard([ROW | {"voxel_size": (1, 1)}]), r"rows\[0\]\['voxel_size'\]: found"),
+    (lambda: widgets.ComparisonDashboard([ROW], reference="b"), "reference: found 'b', expected one of a"),
+    (lambda: widgets.ComparisonDashboard([ROW], start=("a", "b", 2)), "start: found 'b', expected one of a"),
+    (lambda: widgets.ComparisonDashboard([ROW], start=("a", "a", 3)), "start: found no pictures of both a and a at"),
     (lambda: widgets.ReaderStudy([]), "cases: found none"),
     (lambda: widgets.ReaderStudy([CASE, CASE]), "cases: found the names one, one, expected each once"),
     (lambda: widgets.ReaderStudy([CASE | {"voxel_size": None}]), r"cases\[0\]: found no voxel_size"),
@@ -187,7 +190,8 @@ def test_dashboard_holds_what_was_measured_and_no_more():
     board = widgets.ComparisonDashboard(rows)
     meta = board.meta
     assert [(c["size"], c["rate"]) for c in meta["columns"]] == [("8 mm", 4), ("8 mm", 8), ("12 mm", 4)]
-    assert meta["methods"] == [{"name": "CG-SENSE", "prior": ""}, {"name": "variational", "prior": "diverse"}]
+    assert meta["methods"] == [{"name": "CG-SENSE", "prior": "", "group": ""},
+                               {"name": "variational", "prior": "diverse", "group": ""}]
     assert [(c["method"], c["column"]) for c in meta["cells"]] == [(0, 0), (0, 1), (0, 2), (1, 2)]
     assert [c["psnr"] for c in meta["cells"]] == [row["psnr"] for row in rows]
     assert {meta["cells"][i]["column"] for i in meta["start"]} == {2}               # the column with two of them
@@ -212,6 +216,47 @@ def test_dashboard_takes_experiments():
             for c in meta["cells"]] == [("fast", "1 mm", 31, 2), ("paper", "1 mm", 27, 1), ("fast", "2 mm", 33, 1)]
     shapes = [meta["slices"][c["truth"]]["shape"] for c in meta["cells"]]
     assert shapes == [[24, 20], [24, 20], [12, 10]]         # 24 x 20 mm of each
+
+
+# two groups, out of order; "on" is the reference; "grid" has nothing to do at 2 mm, and "late" no picture there
+QUALITIES = {("early", "new"): (30.0, 27.0), ("old", "known"): (28.95, 25.0), ("grid", "new"): (31.0, 26.9),
+             ("late", "new"): (29.5,), ("on", "known"): (29.0, 27.05)}
+BOARD = [ROW | dict(method=method, group=group, voxel_size=size, psnr=quality, no_op=(method, size) == ("grid", 2))
+         | (dict(image=None, truth=None) if method == "late" else {})
+         for (method, group), qualities in QUALITIES.items() for size, quality in zip((2, 3), qualities)]
+
+
+def test_dashboard_groups_methods_and_measures_from_the_reference():
+    meta = widgets.ComparisonDashboard(BOARD, reference="on", start=("on", "early", 3)).meta
+    assert [(m["name"], m["group"]) for m in meta["methods"]] == [
+        ("early", "new"), ("grid", "new"), ("late", "new"), ("old", "known"), ("on", "known")]
+    found = {(meta["methods"][c["method"]]["name"], meta["columns"][c["column"]]["size"]): c for c in meta["cells"]}
+    assert {key: round(cell["lead"], 2) for key, cell in found.items()} == {
+        ("early", "2 mm"): 1.0, ("early", "3 mm"): -0.05, ("old", "2 mm"): -0.05, ("old", "3 mm"): -2.05,
+        ("grid", "2 mm"): 2.0, ("grid", "3 mm"): -0.15, ("late", "2 mm"): 0.5, ("on", "2 mm"): 0, ("on", "3 mm"): 0}
+    assert [key for key, cell in found.items() if "no_op" in cell] == [("grid", "2 mm")]
+    assert [meta["cells"][i] for i in meta["start"]] == [found["on", "3 mm"], found["early", "3 mm"]]
+    with pytest.raises(ValueError, match="start: found no pictures of both late and on at 2 mm"):
+        widgets.ComparisonDashboard(BOARD, start=("late", "on", 2))
+    absent = widgets.ComparisonDashboard([row for row in BOARD if (row["method"], row["voxel_size"]) != ("on", 2)],
+                                         reference="on").meta
+    assert {c["column"] for c in absent["cells"] if "lead" in c} == {1}             # nothing to measure from at 2 mm
+
+
+def test_marks_of_the_dashboard():
+    """The steps of its colours, and which cells are best or level with the best."""
+    meta = widgets.ComparisonDashboard(BOARD, reference="on").meta
+    leads = [-7, -2, -1.99, -0.5, -0.1, -0.099, 0, 0.05, 0.1, 0.7, 1, 2.5]
+    out = in_node(("core", "comparison_dashboard"), """
+        const { cells, leads } = argument, best = score => cells.map(cell => bestOf(cells, score).has(cell));
+        return { steps: leads.map(stepOf), psnr: best("psnr"), ssim: best("ssim"),
+          words: [-0.04, -0.26, 0, 1].map(v => signed(v, 1)) };
+    """, {"cells": meta["cells"], "leads": leads})
+    assert out["steps"] == [-4, -4, -3, -2, -1, 0, 0, 0, 1, 2, 3, 4]
+    names = [(meta["methods"][c["method"]]["name"], c["column"]) for c in meta["cells"]]
+    assert {name for name, best in zip(names, out["psnr"]) if best} == {("early", 0), ("early", 1), ("on", 1)}
+    assert {name for name, best in zip(names, out["ssim"]) if not best} == {("grid", 0)}
+    assert out["words"] == ["+0.0", "−0.3", "+0.0", "+1.0"]
 
 
 def test_viewer_takes_volumes_with_their_voxel_size():

@@ -1,35 +1,62 @@
 const SIDES = ["A", "B"];
+const SCORES = { psnr: v => v.toFixed(1), ssim: v => v.toFixed(3), lead: v => signed(v, 1) };
+const MARGIN = { psnr: 0.1, ssim: 0.001, lead: 0.1 };         // what is less apart is level
+const STEPS = [MARGIN.lead, 0.5, 1, 2];                       // of colour, in dB
+const stepOf = lead => Math.sign(lead) * STEPS.filter(step => Math.abs(lead) >= step).length;
+const signed = (v, digits) => `${+v.toFixed(digits) < 0 ? "−" : "+"}${Math.abs(v).toFixed(digits)}`;
+
+// The cells that are best in their column, or level with the best; what does nothing does not compete.
+function bestOf(cells, score) {
+  const able = cells.filter(cell => !cell.no_op && score in cell), most = new Map();
+  for (const cell of able) most.set(cell.column, Math.max(cell[score], most.get(cell.column) ?? -Infinity));
+  return new Set(able.filter(cell => most.get(cell.column) - cell[score] < MARGIN[score]));
+}
+
+// Colour by dB behind or ahead of the reference, in steps; between them is none.
+function tint(element, step) {
+  element.classList.toggle("mri-behind", step < 0);
+  element.classList.toggle("mri-ahead", step > 0);
+  element.style.setProperty("--mix", `${6 + 10 * Math.abs(step)}%`);
+}
 
 function compareResults({ root, meta, data, announce }) {
-  const { methods, columns, cells, slices, low, high, gain, plane, start } = meta;
+  const { methods, columns, cells, slices, low, high, gain, plane, reference, start } = meta;
   const take = reader(data), unit = (high - low) / 255;
   const stored = slices.map(({ shape: [height, width], spacing }) => ({ values: take(height * width), height, width, spacing,
     low: (0 - low) / unit, high: (high - low) / unit }));
   const state = { A: cells[start[0]], B: cells[start[1]], side: "A", pair: "AB", score: "psnr", divider: 0.5, at: [0.36, 0.6], zoom: 3 };
   const methodOf = cell => [methods[cell.method].name, methods[cell.method].prior].filter(Boolean).join(", ");
   const testOf = cell => `${columns[cell.column].size}, R = ${short(columns[cell.column].rate)}`;
-  const scores = { psnr: v => v.toFixed(1), ssim: v => v.toFixed(3) };
+  const level = cell => reference && methodOf(cell) !== reference && !cell.no_op && Math.abs(cell.lead) < MARGIN.lead;
 
   const top = make("div", { class: "mri-row" });
   root.append(top);
   choice(top, "A click in the table chooses", SIDES.map(side => [side, side]), state.side, v => { state.side = v; });
-  choice(top, "Numbers", [["psnr", "PSNR, dB"], ["ssim", "SSIM"]], state.score, v => { state.score = v; fill(); });
+  choice(top, "Numbers", [["psnr", "PSNR, dB"], ["ssim", "SSIM"],
+    ...(reference ? [["lead", `PSNR minus ${reference}, dB`]] : [])], state.score, v => { state.score = v; fill(); });
   const { table, buttons } = resultTable(methods, columns, cells, cell => {
     state[state.side] = cell;
     fill();
     draw();
   });
   root.append(table);
-  const key = make("p", { class: "mri-note" }, "Bold: the best of its column. A dash: not measured.");
-  root.append(key);
+  root.append(tableKey(reference, cells));
 
   function fill() {
-    const best = columns.map((_, n) => Math.max(...cells.filter(cell => cell.column === n).map(cell => cell[state.score])));
+    const { score } = state, best = bestOf(cells, score);
     for (const [cell, element] of buttons) {
       const sides = SIDES.filter(side => state[side] === cell);
-      element.replaceChildren(make("span", { class: "mri-spoken" }, `${methodOf(cell)}, ${testOf(cell)}: ${state.score} `),
-        scores[state.score](cell[state.score]), ...sides.map(side => make("b", { class: `mri-side mri-side-${side}` }, side)));
-      element.classList.toggle("mri-best", cell[state.score] === best[cell.column]);
+      const said = [level(cell) && `level with ${reference}`, cell.no_op && "the interpolation does nothing",
+        best.has(cell) && "among the best of its column"].filter(Boolean);
+      element.replaceChildren(
+        make("span", { class: "mri-spoken" }, `${methodOf(cell)}, ${testOf(cell)}: ${score === "lead" ? `psnr minus ${reference}` : score} `),
+        score in cell ? SCORES[score](cell[score]) : "–",
+        ...(level(cell) ? [make("sup", { "aria-hidden": "true" }, "=")] : []),
+        make("span", { class: "mri-spoken" }, said.map(words => `, ${words}`).join("")),
+        ...sides.map(side => make("b", { class: `mri-side mri-side-${side}` }, side)));
+      element.classList.toggle("mri-best", best.has(cell));
+      element.classList.toggle("mri-idle", Boolean(cell.no_op));
+      tint(element, cell.no_op ? 0 : stepOf(cell.lead ?? 0));
       element.setAttribute("aria-pressed", sides.length > 0);
     }
   }
@@ -145,17 +172,45 @@ function compareResults({ root, meta, data, announce }) {
   });
 
   function tell() {
-    const { A, B } = state, signed = (v, digits) => `${v < 0 ? "−" : "+"}${Math.abs(v).toFixed(digits)}`;
-    const one = (side, cell) => `${side}: ${methodOf(cell)}, ${testOf(cell)}: ${scores.psnr(cell.psnr)} dB, SSIM ${scores.ssim(cell.ssim)}`
-      + (cell.count > 1 ? ` (mean of ${cell.count}). ` : ". ");
+    const { A, B } = state, apart = B.psnr - A.psnr;
+    const one = (side, cell) => `${side}: ${methodOf(cell)}, ${testOf(cell)}: ${SCORES.psnr(cell.psnr)} dB, SSIM ${SCORES.ssim(cell.ssim)}`
+      + (cell.count > 1 ? ` (mean of ${cell.count}). ` : ". ") + (cell.no_op ? "Its interpolation does nothing here. " : "");
     if (A === B) return `${one("A and B", A)}Choose another cell to compare.`;
-    return `${one("A", A)}${one("B", B)}B against A: ${signed(B.psnr - A.psnr, 1)} dB, SSIM ${signed(B.ssim - A.ssim, 3)}.`
-      + (A.column === B.column ? "" : " They were tested on different data, so the difference is not the method's alone.");
+    return `${one("A", A)}${one("B", B)}B against A: ${signed(apart, 1)} dB, SSIM ${signed(B.ssim - A.ssim, 3)}.`
+      + (A.column === B.column ? Math.abs(apart) < MARGIN.psnr ? " They are level." : "" : " They were tested on different data, so the difference is not the method's alone.");
   }
   root.addEventListener("mri-theme", draw);
   fill();
   draw();
+  requestAnimationFrame(() => {                 // a narrow page begins where A is
+    const [box, chosen] = [table, buttons.get(state.A)].map(element => element.getBoundingClientRect());
+    table.scrollLeft += chosen.right - box.right;
+  });
 }
+
+// What the signs and colours of the table mean.
+function tableKey(reference, cells) {
+  const key = make("div", { class: "mri-key" });
+  const add = (...parts) => key.append(make("p", {}, ...parts));
+  if (reference) {
+    const scale = make("span", { class: "mri-scale" });
+    for (const edge of [...STEPS.map(step => -step).reverse(), 0, ...STEPS]) {
+      const swatch = make("span", {}, edge ? `${edge < 0 ? "−" : "+"}${Math.abs(edge)}` : "=");
+      tint(swatch, stepOf(edge));
+      scale.append(swatch);
+    }
+    add(`PSNR behind (−) or ahead (+) of ${reference} by at least … dB: `, scale);
+    add(make("b", {}, "="), ` level with ${reference}: less than ${MARGIN.lead} dB apart`);
+  }
+  add(make("b", {}, "bold"), ` the best of its column, and what is less than ${MARGIN.psnr} dB (SSIM: ${MARGIN.ssim}) from it`);
+  if (cells.some(cell => cell.no_op)) {
+    add(make("span", { class: "mri-idle" }, "grey"), " the interpolation does nothing: the prior’s grid is that of the scan");
+  }
+  add("– not measured");
+  return key;
+}
+
+const breakable = name => name.split(/(?<=_)/).flatMap(part => [part, make("wbr")]);
 
 // A table with a button in each measured cell. One of them is in the tab order, arrow keys go to the others.
 function resultTable(methods, columns, cells, choose) {
@@ -164,9 +219,15 @@ function resultTable(methods, columns, cells, choose) {
     make("tr", {}, make("th", { rowspan: 2, scope: "col" }, "Method, prior"),
       ...groups.map(([size, n]) => make("th", { colspan: n, scope: "colgroup" }, size))),
     make("tr", {}, ...columns.map(c => make("th", { scope: "col" }, `R = ${short(c.rate)}`))));
-  const body = make("tbody"), buttons = new Map(), places = [];
-  methods.forEach(({ name, prior }, row) => {
-    const line = make("tr", {}, make("th", { scope: "row" }, name, ...(prior ? [make("span", { class: "mri-note" }, prior)] : [])));
+  const buttons = new Map(), places = [], table = make("table", { "aria-label": "Results" }, head);
+  let body;
+  methods.forEach(({ name, prior, group }, row) => {
+    if (!row || group !== methods[row - 1].group) {
+      body = make("tbody");
+      table.append(body);
+      if (group) body.append(make("tr", {}, make("th", { scope: "rowgroup", colspan: columns.length + 1 }, make("span", {}, group))));
+    }
+    const line = make("tr", {}, make("th", { scope: "row" }, ...breakable(name), ...(prior ? [make("span", { class: "mri-note" }, prior)] : [])));
     columns.forEach((_, column) => {
       const cell = cells.find(c => c.method === row && c.column === column);
       const entry = make("button", { type: "button", ...(cell ? { tabindex: buttons.size ? -1 : 0 } : { disabled: "", "aria-label": "not measured" }) }, "–");
@@ -182,8 +243,9 @@ function resultTable(methods, columns, cells, choose) {
   function enter(entry) {
     for (const [, , other] of places) other.tabIndex = other === entry ? 0 : -1;
     entry.focus();
+    entry.scrollIntoView({ block: "nearest", inline: "nearest" });      // focus alone leaves one half seen
   }
-  body.addEventListener("keydown", event => {
+  table.addEventListener("keydown", event => {
     const by = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
     const here = places.find(([, , entry]) => entry === event.target);
     if (!by || !here) return;
@@ -193,8 +255,7 @@ function resultTable(methods, columns, cells, choose) {
     ahead.sort((p, q) => (p[along] - q[along]) * step);
     if (ahead.length) enter(ahead[0][2]);
   });
-  const table = make("div", { class: "mri-table" }, make("table", { "aria-label": "Results" }, head, body));
-  return { table, buttons };
+  return { table: make("div", { class: "mri-table" }, table), buttons };
 }
 
 export default { render: context => mount(context, compareResults) };

@@ -286,8 +286,16 @@ const board = find('choose two to compare');
 if (await board.count()) {
   const cells = board.locator('td button:enabled');
   await board.screenshot({ path: `${shots}-comparison.png` });
+  report.opened = await board.locator('.mri-facts').textContent();
+  report.table = await board.locator('table').evaluate(table => ({
+    groups: [...table.tBodies].map(body => [...body.rows].map(row => row.cells[0].innerText)),
+    cells: [...table.querySelectorAll('td button:enabled')].map(cell => {
+      const { backgroundColor: colour, borderStyle: border, fontWeight } = getComputedStyle(cell);
+      return { words: cell.textContent, level: cell.querySelector('sup') !== null, bold: fontWeight === '700', border, colour };
+    }),
+  }));
   await everyControl(board, ['A', 'B']);
-  const columns = await board.locator('tbody tr').first().locator('button:enabled').count();
+  const columns = await board.locator('tbody tr:has(button)').first().locator('button:enabled').count();
   for (const [side, n] of [['A', 1], ['B', 1 + columns]]) {        // one below the other: the same data
     await press(board.getByRole('radio', { name: side, exact: true }));
     await act(board, `cell for ${side}`, how, () => press(cells.nth(n)));

@@ -248,7 +248,38 @@ def test_dashboard_shows_the_two_chosen(report):
     assert 0.2 < divider < 0.4 and different.mean() < 0.05         # but for the line itself
     error = np.abs(slices[b["image"]].astype(float) - slices[b["truth"]])
     assert (array(report["error"]) == np.minimum(meta["gain"] * error, 255)).all()
-    assert f"B against A: {b['psnr'] - a['psnr']:+.1f} dB".replace("-", "−") in report["comparison"]
+    assert f"B against A: {b['psnr'] - a['psnr']:+z.1f} dB".replace("-", "−") in report["comparison"]
+
+
+@on("ComparisonDashboard")
+def test_dashboard_marks_groups_ties_and_cells_that_do_nothing(report):
+    _, meta = state_of(report, "ComparisonDashboard")
+    methods, table = meta["methods"], report["table"]
+    names = [", ".join(filter(None, (m["name"], m["prior"]))) for m in methods]
+    for side, i in zip("AB", meta["start"]):
+        cell = meta["cells"][i]
+        assert f"{side}: {names[cell['method']]}, {meta['columns'][cell['column']]['size']}" in report["opened"]
+    groups = {}
+    for m, name in zip(methods, names):
+        groups.setdefault(m.get("group", ""), []).append(name)
+    assert [[line.replace("\n", ", ") for line in body] for body in table["groups"]] == [
+        [*filter(None, [group]), *found] for group, found in groups.items()]
+
+    order = sorted(meta["cells"], key=lambda cell: (cell["method"], cell["column"]))
+    colours = {}
+    for cell, drawn in zip(order, table["cells"], strict=True):
+        able = [c for c in order if c["column"] == cell["column"] and not c.get("no_op")]
+        lead, idle = cell.get("lead", 0), cell.get("no_op", False)
+        assert drawn["bold"] == (not idle and max(c["psnr"] for c in able) - cell["psnr"] < 0.1)
+        assert (drawn["border"] == "dashed") == idle or cell in [meta["cells"][i] for i in meta["start"]]
+        reference = meta.get("reference")
+        assert drawn["level"] == bool(reference and names[cell["method"]] != reference and not idle and abs(lead) < 0.1)
+        assert ("level with" in drawn["words"]) == drawn["level"] and ("does nothing" in drawn["words"]) == idle
+        assert f"{cell['psnr']:.1f}" in drawn["words"]                                      # whatever the colour says
+        step = None if idle else int(np.sign(lead)) * sum(abs(lead) >= edge for edge in (0.1, 0.5, 1, 2))
+        colours.setdefault(step, set()).add(drawn["colour"])
+    assert all(len(found) == 1 for found in colours.values())
+    assert len(set.union(*colours.values())) == len(colours)            # one colour for each step, and no two the same
 
 
 @on("MismatchLab")
