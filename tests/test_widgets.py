@@ -464,7 +464,7 @@ def test_score_and_flow_of_the_page(sigma):
 
 def test_flow_of_the_score_lab_samples_the_mixture():
     lab = widgets.ScoreLab(POINTS)
-    noise = torch.randn(3000, 2, generator=generator)
+    noise = torch.randn(3000, 2, generator=torch.Generator().manual_seed(0))
     ends = lab.flow(5 * noise, 5.0)[-1].float()
     means = POINTS.means.flatten(1)
     which = torch.cdist(ends, means).argmin(1)
