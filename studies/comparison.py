@@ -61,8 +61,8 @@ def compared(finer, tuned, every=True):
         entries += [variational(["fixed_1mm", "fixed_3mm"], ["fourier"]),
                     variational(FIXED if tuned < 3 else FIXED[1:], ["trilinear"])]
     if every and finer:
-        # what the grid alone brings: that which Fourier interpolation has for a finer prior
-        entries += [variational(["diverse"], ["fourier"], name="finer grid",
+        # what the grid alone brings: that which Fourier interpolation has for a finer prior; told its size or not
+        entries += [variational(["diverse", "diverse_conditioned"], ["fourier"], name="finer grid",
                                 settings={"prior_voxel_size": [finer] * 3})]
     return entries
 
