@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 def configure(app, config):
     config.html_static_path.append(str(STATIC))
     config.html_css_files.append("book.css")
+    config.html_js_files.append(("predict.js", {"defer": "defer"}))
     config.templates_path.insert(0, str(TEMPLATES))
     if "jupyter_book" in config.extensions:                 # the button that its older theme's script knows
         config.templates_path.insert(0, str(TEMPLATES / "older"))
