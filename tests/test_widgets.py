@@ -12,7 +12,7 @@ import torch
 from mrilab import masks, reader_study, widgets
 from mrilab.classical import cg_sense
 from mrilab.diffusion import Prior
-from mrilab.fourier import fft3c, resize_centred
+from mrilab.fourier import fft3c, resample, resize_centred
 from mrilab.metrics import psnr, ssim
 from mrilab.mixture import GaussianMixture
 from mrilab.priors import load_prior
@@ -365,6 +365,20 @@ console.log(JSON.stringify((() => {{ {code} }})(), (_, v) => ArrayBuffer.isView(
                          text=True)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
+
+
+def test_network_lab_opens_with_the_answer_to_what_the_page_draws(monkeypatch):
+    """The prior's own, at the coarser edge of the voxel, with the page's noise."""
+    monkeypatch.setattr("mrilab.diffusion.bf16", lambda device: False)
+    lab = widgets.NetworkLab(image, (1, 2))
+    sigma, stored = lab.meta["sigma"], grey(lab, unpacked(lab))
+    clean, denoised = stored[:image.numel()].reshape(1, *image.shape), stored[image.numel():].reshape(16, 40)
+    noise = in_node(("core",), "return [1, 2].map(seed => normals(640, seed));", None)
+    noise = torch.complex(*torch.tensor(noise, dtype=torch.float64)).reshape(1, 16, 40)
+    x = resample(torch.from_numpy(clean), (1, 1, 2), (1, 2, 2)) + sigma * noise
+    expected = torch.complex(*load_prior("diverse").denoise(torch.stack([x.real, x.imag], 1).float(), sigma)[0]).abs()
+    assert np.abs(denoised - expected.numpy()).max() < 0.51 * (lab.meta["high"] - lab.meta["low"]) / 255
+    assert np.abs(denoised - x[0].abs().numpy()).mean() > 0.02
 
 
 def complex_array(pair, shape):

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 def configure(app, config):
     config.html_static_path.append(str(STATIC))
     config.html_css_files.append("book.css")
+    config.html_js_files.append(("predict.js", {"defer": "defer"}))
     config.templates_path.insert(0, str(TEMPLATES))
     if "jupyter_book" in config.extensions:                 # the button that its older theme's script knows
         config.templates_path.insert(0, str(TEMPLATES / "older"))
@@ -79,9 +80,10 @@ def drop_repeated_scripts(app, pagename, templatename, context, doctree):
 
 
 def name_roles(app, pagename, templatename, context, doctree):
-    """docutils gives the entries of a bibliography a role that a list may not hold."""
+    """Bibliographies get a role that a list may not hold, folded code a name that is not the one it shows."""
     if "body" in context:
-        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"').replace(
+            '<summary aria-label="Toggle hidden content">', "<summary>")
 
 
 def drop_unused_icons(app, exception):

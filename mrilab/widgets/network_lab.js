@@ -5,16 +5,20 @@ function runNetwork(widget) {
   if (entry && typeof WebAssembly === "undefined") {
     throw new Error("The browser cannot run a network: it has no WebAssembly. A newer one can.");
   }
-  const unit = (high - low) / 255, image = Float64Array.from(reader(data)(height * width), v => low + unit * v);
+  const take = reader(data), unit = (high - low) / 255, stored = count => Float64Array.from(take(count), v => low + unit * v);
+  const matrix = size => [height, width].map((n, a) => Math.max(1, Math.round(n * spacing[a] / Math.max(size, spacing[a]))));
+  const image = stored(height * width);
   const kspace = fft2c({ re: image, im: null, height, width });
-  const state = { sigma: 0.15, size: Math.max(...spacing), seed: 1, engine: null, busy: false, again: false, result: null };
+  const opening = { sigma: meta.sigma, size: Math.max(...spacing), seed: 1 };       // its answer is stored
+  const answer = stored(matrix(opening.size).reduce((a, b) => a * b));
+  const state = { ...opening, engine: null, busy: false, again: false, result: null, denoised: null };
 
   const panels = pictures(root, ["with noise", "denoised", "without noise"]);
   const controls = make("div", { class: "mri-controls" });
   root.append(controls);
   slider(controls, "Noise level σ", { min: 0.02, max: 0.6, step: 0.01, value: state.sigma, format: v => v.toFixed(2) },
     v => { state.sigma = v; prepare(); });
-  slider(controls, "Voxel size", { min: Math.max(...spacing), max: coarsest, step: 0.1, value: state.size,
+  slider(controls, "Voxel size", { min: opening.size, max: coarsest, step: 0.1, value: state.size,
     format: v => `${short(v)} mm` }, v => { state.size = v; prepare(); });
   const actions = make("div", { class: "mri-row" });
   root.append(actions);
@@ -28,7 +32,7 @@ function runNetwork(widget) {
   // the slice at the voxel size asked for, clean and noisy, as { re, im, height, width }
   let clean, noisy, voxel;
   const prepare = perFrame(root, () => {
-    const shape = [height, width].map((n, a) => Math.max(1, Math.round(n * spacing[a] / Math.max(state.size, spacing[a]))));
+    const shape = matrix(state.size);
     voxel = [height * spacing[0] / shape[0], width * spacing[1] / shape[1]];
     const part = crop(kspace, ...shape), gain = Math.sqrt(shape[0] * shape[1] / (height * width));
     clean = fft2c({ ...part, re: part.re.map(v => gain * v), im: part.im.map(v => gain * v) }, true);
@@ -38,26 +42,33 @@ function runNetwork(widget) {
     };
     noisy = { re: add(clean.re, state.seed), im: add(clean.im, state.seed + 1), height: shape[0], width: shape[1] };
     state.result = null;
+    state.denoised = Object.entries(opening).every(([name, value]) => state[name] === value) ? answer : null;
     draw();
     compute();
   });
 
   function draw() {
     const same = { height: clean.height, width: clean.width, spacing: voxel, low: 0, high };
-    const truth = magnitude(clean), seen = magnitude(noisy), result = state.result && magnitude(state.result);
+    const truth = magnitude(clean), seen = magnitude(noisy), { denoised } = state;
     panels[0].draw({ values: seen, ...same }, { bar: 20 });
     panels[0].caption("with noise", `${psnr(seen, truth).toFixed(1)} dB`);
-    if (result) panels[1].draw({ values: result, ...same }, { bar: 20 });
+    if (denoised) panels[1].draw({ values: denoised, ...same }, { bar: 20 });
     else panels[1].say(state.engine ? "…" : "not run yet", { values: truth, ...same });
-    panels[1].caption("denoised", result ? `${psnr(result, truth).toFixed(1)} dB` : "");
+    panels[1].caption("denoised", denoised ? `${psnr(denoised, truth).toFixed(1)} dB` : "");
     panels[2].draw({ values: truth, ...same }, { bar: 20 });
     panels[2].caption("without noise", sizes(voxel));
     root.dataset.input = JSON.stringify([state.sigma, noisy.height, noisy.width]);
     panels[0].canvas.complex = noisy;             // what the browser tests compare with torch
     panels[1].canvas.complex = state.result;
-    if (!state.engine) facts.textContent = `σ = ${state.sigma.toFixed(2)}, voxels of ${sizes(voxel)}. ` + (entry
+    if (!state.engine) facts.textContent = `${summary()}${denoised ? ", computed beforehand" : ""}. ` + (entry
       ? `The network has ${(entry.parameters / 1e6).toFixed(2)} million weights and will run in this browser.`
       : "The network runs in the kernel.");
+  }
+
+  function summary() {
+    const truth = magnitude(clean), quality = values => `${psnr(values, truth).toFixed(1)} dB`;
+    return `σ = ${state.sigma.toFixed(2)}, voxels of ${sizes(voxel)}`
+      + (state.denoised ? `: PSNR ${quality(magnitude(noisy))} before, ${quality(state.denoised)} after` : "");
   }
 
   async function start() {
@@ -89,9 +100,9 @@ function runNetwork(widget) {
         const ms = performance.now() - begin;
         root.dataset.network = ms.toFixed(0);
         state.result = result;
+        state.denoised = magnitude(result);
         draw();
-        const told = `σ = ${sigma.toFixed(2)}, voxels of ${sizes(voxel)}: PSNR ${psnr(magnitude(noisy), magnitude(clean)).toFixed(1)} dB `
-          + `before, ${psnr(magnitude(result), magnitude(clean)).toFixed(1)} dB after`;
+        const told = summary();
         facts.textContent = `${told}. ${noisy.height} × ${noisy.width} voxels took ${ms.toFixed(0)} ms.`;
         announce(told);
       } while (state.again);

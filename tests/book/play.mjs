@@ -321,6 +321,10 @@ if (await board.count()) {
 // the network
 const net = find('denoised on demand');
 if (await net.count()) {
+  const complex = n => net.locator('canvas').nth(n).evaluate(({ complex: c }) => c && { re: [...c.re], im: [...c.im], height: c.height, width: c.width });
+  report.opening = { sigma: JSON.parse(await net.getAttribute('data-input'))[0], input: await complex(0), answer: await image(net, 1),
+    words: await net.locator('.mri-facts').textContent() };
+  await net.screenshot({ path: `${shots}-network-opening.png` });
   await everyControl(net, []);
   await act(net, 'New noise', how, () => press(net.getByRole('button', { name: 'New noise' })));
   await act(net, 'run', how, async () => {
@@ -328,8 +332,7 @@ if (await net.count()) {
     await page.waitForFunction(() => document.querySelector('.mri[data-network]') || document.querySelector('.mri-error'), null, { timeout: 180000 });
   });
   report.sigma = JSON.parse(await net.getAttribute('data-input'))[0];
-  [report.noisyInput, report.denoised] = await net.locator('canvas').evaluateAll(cs => cs.slice(0, 2).map(({ complex: c }) => c
-    && { re: [...c.re], im: [...c.im], height: c.height, width: c.width }));
+  [report.noisyInput, report.denoised] = [await complex(0), await complex(1)];
   report.networkMs = await net.getAttribute('data-network');
   await net.screenshot({ path: `${shots}-network.png` });
 }

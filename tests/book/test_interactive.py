@@ -323,13 +323,33 @@ def test_meters_and_truth_of_the_chosen_scan(report):
     assert [row["cells"][1:] for row in first["rows"]] != [row["cells"][1:] for row in other["rows"]]
 
 
+def parts(image):
+    """Real and imaginary part of a complex picture of the page."""
+    return np.stack([np.array(image[part]).reshape(image["height"], image["width"]) for part in ("re", "im")])
+
+
+def by_the_prior(noisy, sigma):
+    with mock.patch("mrilab.diffusion.bf16", return_value=False):
+        return load_prior("diverse").denoise(torch.from_numpy(noisy)[None].float(), sigma)[0].numpy()
+
+
+@on("NetworkLab")
+def test_network_lab_opens_with_an_answer(report):
+    """Stored, so as fine as its grey values and the arithmetic that made it."""
+    opening, (_, meta) = report["opening"], state_of(report, "NetworkLab")
+    noisy = parts(opening["input"])
+    expected = np.hypot(*by_the_prior(noisy, opening["sigma"])).clip(max=meta["high"])
+    error = np.abs(array(opening["answer"]) - expected)
+    assert opening["sigma"] == meta["sigma"]
+    assert error.max() < 0.03 and error.mean() < (meta["high"] - meta["low"]) / 255
+    assert np.abs(expected - np.hypot(*noisy)).mean() > 0.02
+    assert re.search(r"PSNR [\d.]+ dB before, [\d.]+ dB after, computed beforehand", opening["words"])
+
+
 @on("NetworkLab")
 def test_network_in_the_page_is_the_prior(report):
-    noisy, denoised = (np.stack([np.array(c[p]).reshape(c["height"], c["width"]) for p in ("re", "im")])
-                       for c in (report["noisyInput"], report["denoised"]))
-    with mock.patch("mrilab.diffusion.bf16", return_value=False):
-        expected = load_prior("diverse").denoise(torch.from_numpy(noisy)[None].float(), report["sigma"])[0]
-    assert np.abs(denoised - expected.numpy()).max() < 1e-4
+    noisy, denoised = parts(report["noisyInput"]), parts(report["denoised"])
+    assert np.abs(denoised - by_the_prior(noisy, report["sigma"])).max() < 1e-4
     assert np.abs(denoised - noisy).mean() > 0.02
 
 

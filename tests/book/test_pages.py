@@ -72,6 +72,44 @@ def test_reader_chooses_the_colours_and_searches():
     assert {"glossary.html", "02_many_coils.html"} <= set(seen["found"]) <= set(PAGES)
 
 
+CHAPTER = HTML / "01_forward_model.html"
+
+
+@pytest.mark.skipif(not CHAPTER.is_file(), reason="no built pages")
+def test_exercises_that_ask_for_a_prediction_wait_for_it():
+    """What is seen, open and written of each solution: at first, answered or not, later, on paper, without storage."""
+    shots = HTML.parent / "shots"
+    shots.mkdir(exist_ok=True)
+    with served() as roots:
+        run = subprocess.run(
+            ["node", Path(__file__).parent / "predict.mjs", find_browser(), roots["file"] + CHAPTER.name,
+             shots / "predict"], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    seen = json.loads(run.stdout)
+    assert seen["faults"] == seen["barriers"] == []
+    predict, first = seen["predict"], seen["predict"].index(True)
+    second = predict.index(True, first + 1)
+    asked = {"seen": False, "open": False, "written": "", "asks": True}
+    folded = {"seen": True, "open": False, "written": None, "asks": False}
+    before = [asked if kind else folded for kind in predict]
+    assert not all(predict) and seen["before"] == seen["taken"] == before
+
+    def but(number, **changes):
+        return [state | changes if n == number else state for n, state in enumerate(before)]
+
+    answer = "(a) none\n(b) half"
+    assert seen["button"] == "Show the solution" and seen["focused"]
+    answered = but(first, seen=True, open=True, written=answer)
+    answered[second] = asked | {"seen": True, "open": True}
+    assert seen["unanswered"] == sum(predict) - 1 and seen["after"] == answered
+    assert seen["later"] == but(first, seen=True, written=answer)
+    assert seen["forgetful"] == but(first, seen=True, open=True, written="none")
+    assert all(state["seen"] and not state["asks"] for state in seen["printed"])
+    assert seen["plain"] == [0, len(predict)]
+    light, dark = seen["grounds"]
+    assert light != dark and 300 < seen["right"] <= 390
+
+
 @functools.cache
 def transferred(path):
     """Bytes of a file on its way to a reader: the server of the pages compresses text."""
