@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape as xml_escape
 from docutils import nodes
 
 FIRST = [Path(__file__).parents[1] / "figures" / name for name in ("first.webp", "first.png")]
-PREVIEW_ALT = "One slice of a head: a complete scan, and an eighth of it by least squares and with the prior of this book"
+PREVIEW_ALT = "One slice of a head: a complete scan, and an eighth of it by least squares and with this book's prior"
 
 
 def description(doctree, limit=200):
