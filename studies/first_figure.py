@@ -19,6 +19,7 @@ from mrilab.priors import load_prior
 from mrilab.variational import reconstruct
 from mrilab.writing import atomic_path
 
+from .recorded_figure import beside
 from .runner import RUNS
 from .scans import HEAD, simulated
 
@@ -92,10 +93,7 @@ def frames(found):
                   f"{part}, {found['psnr'][0]:.1f} dB" if done else part),
             panel(steps[step] if done else black, white, "with the prior of this book",
                   f"{part}, {found['psnr'][1]:.1f} dB" if step == len(steps) - 1 else part)]
-        frame = Image.new("L", (3 * SIDE + 2 * GAP, shown[0].height))
-        for place, each in enumerate(shown):
-            frame.paste(each, (place * (SIDE + GAP), 0))
-        yield frame
+        yield Image.fromarray(beside([np.asarray(each) for each in shown], GAP))
 
 
 if __name__ == "__main__":
