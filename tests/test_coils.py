@@ -3,6 +3,7 @@ import torch
 
 from mrilab.coils import espirit_maps, estimate_maps, head_array_maps, noise_level
 from mrilab.fourier import fft3c
+from mrilab.masks import poisson_disc_mask
 from mrilab.metrics import head_mask
 from mrilab.simulate import head_phantom
 from mrilab.volumes import load_volume
@@ -103,11 +104,30 @@ def test_thin_along_x_and_a_dead_first_coil():
     assert (estimated[1:] - expected)[:, inside].norm() < 0.05 * expected[:, inside].norm()
 
 
-def test_no_centre_and_too_thin_are_told_apart():
+def test_a_narrow_centre_is_calibrated_from_all_samples():
+    """Few lines of large voxels: an error of 8 % in the maps, where the centre alone leaves 10 %."""
+    head = head_phantom((5, 5, 5)).data
+    maps = head_array_maps(tuple(head.shape), 6)
+    mask = poisson_disc_mask(head.shape[:2], 5, calibration=6)
+    kspace = fft3c(maps * head) * mask[..., None]
+    kspace = kspace + 0.01 * torch.randn(kspace.shape, dtype=kspace.dtype, generator=torch.Generator().manual_seed(0))
+    estimated, what = estimate_maps(kspace, mask)
+    assert what == "JSENSE, for the centre has no fully measured block of 8"
+    expected = maps * torch.exp(-1j * maps[:1].angle())
+    inside = head_mask(head)
+
+    def error(found):
+        return ((found - expected)[:, inside].norm() / expected[:, inside].norm()).item()
+
+    assert error(estimated) < 0.085 < 0.095 < error(espirit_maps(kspace, 6))
+
+
+def test_maps_from_noise_are_finite():
     kspace, mask = torch.randn(2, 24, 24, 24, dtype=torch.complex64), torch.ones(24, 24)
     mask[10] = 0
-    assert estimate_maps(kspace, mask)[1].endswith("no fully sampled centre of 8 or more")
-    assert estimate_maps(kspace[:, :4, :, :4], mask[9:13])[1].endswith("an axis of fewer than 8")
+    for part, lines in ((kspace, mask), (kspace[:, :4, :, :4], mask[9:13])):
+        maps, what = estimate_maps(part, lines)
+        assert what.startswith("JSENSE") and maps.isfinite().all()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

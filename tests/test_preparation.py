@@ -1,11 +1,10 @@
-import numpy as np
 import pytest
 import torch
 
 from mrilab.classical import cg_sense
 from mrilab.coils import compression_matrix, noise_level, whitening_matrix
 from mrilab.fourier import crop_readout, fft3c, ifft3c, resize_centred
-from mrilab.metrics import psnr
+from mrilab.metrics import head_mask, psnr
 from mrilab.raw import open_scan, prepare, save_cfl, save_ismrmrd
 from mrilab.raw.preparation import interpolate_maps
 from mrilab.simulate import head_phantom, simulate_acquisition
@@ -92,9 +91,10 @@ def oversampled(kspace):
 
 
 def quality(acquisition, truth):
-    image = cg_sense(acquisition, progress=False).image.abs()
+    """PSNR in the head: how much air the maps keep, and its noise with it, is no matter here."""
+    image, inside = cg_sense(acquisition, progress=False).image.abs(), head_mask(truth)
     truth = truth.abs()
-    return psnr(image * (image * truth).sum() / image.square().sum(), truth)
+    return psnr(image * (image * truth).sum() / image.square().sum(), truth, inside)
 
 
 def test_a_raw_scan_in_one_call(tmp_path, simulated):
@@ -116,8 +116,7 @@ def test_a_raw_scan_in_one_call(tmp_path, simulated):
     assert ready.noise == pytest.approx(mean, rel=0.05)         # that of the measured coils, on average
     assert noise_level(ready.kspace, ready.mask) == pytest.approx(ready.noise, rel=0.1)
     best = quality(acq, truth)
-    # eight samples a side calibrate these maps, so ESPIRiT keeps more air (coils.espirit_maps): 3.2 dB behind
-    assert quality(ready, truth) > best - 3.5
+    assert quality(ready, truth) > best - 3         # four times the noise
     given = prepare(scan, maps=torch.tensordot(MIXED, acq.maps, 1))      # they are mixed with the data
     assert given.info["maps"] == "given"
     image = cg_sense(given, progress=False).image
@@ -178,7 +177,7 @@ def test_given_maps(tmp_path, simulated):
 
 
 def test_few_slices_and_one_coil(tmp_path, simulated):
-    """Too thin for a cube: ESPIRiT works slice by slice, unless lines differ between slices; one coil needs no maps."""
+    """Too thin for a cube: ESPIRiT works slice by slice; JSENSE where lines differ between slices; one coil needs none."""
     acq, _ = simulated
     thin = fft3c(ifft3c(acq.kspace, axes=(-3,))[:, 10:14], axes=(-3,))
     save_cfl(tmp_path / "thin.cfl", thin * acq.mask[14:15, :, None], acq.voxel_size)
@@ -187,8 +186,8 @@ def test_few_slices_and_one_coil(tmp_path, simulated):
     assert cg_sense(ready, progress=False).misfit < 0.1
     save_cfl(tmp_path / "thin.cfl", thin * acq.mask[12:16, :, None], acq.voxel_size)
     ready = prepare(tmp_path / "thin.cfl")
-    assert ready.info["maps"] == "low-resolution images: an axis of fewer than 8"
-    assert np.isfinite(cg_sense(ready, progress=False).misfit)
+    assert ready.info["maps"].startswith("JSENSE")
+    assert cg_sense(ready, progress=False).misfit < 0.1
     save_cfl(tmp_path / "one.cfl", acq.kspace[:1], acq.voxel_size)
     assert (prepare(tmp_path / "one.cfl").maps.abs() - 1).abs().max() < 1e-5
 

@@ -50,7 +50,7 @@ def prepare(scan: str | Path | Scan, coils: int | None = None, readout: tuple[in
         estimated.
     calibration : int, optional
         Side of the fully sampled central block for ESPIRiT; the largest up to 24 if not given. Where there is
-        none of 8 or more, the maps are low-resolution images over their root sum of squares.
+        none of 8 or more, maps and image are found together from all samples (JSENSE).
     whiten : bool
         Use the noise measurement, if the file has one.
     grid : int
