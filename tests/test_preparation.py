@@ -177,7 +177,7 @@ def test_given_maps(tmp_path, simulated):
 
 
 def test_few_slices_and_one_coil(tmp_path, simulated):
-    """Too thin for a cube: ESPIRiT works slice by slice; JSENSE where lines differ between slices; one coil needs none."""
+    """ESPIRiT works slice by slice; JSENSE where lines differ between slices; one coil needs no maps."""
     acq, _ = simulated
     thin = fft3c(ifft3c(acq.kspace, axes=(-3,))[:, 10:14], axes=(-3,))
     save_cfl(tmp_path / "thin.cfl", thin * acq.mask[14:15, :, None], acq.voxel_size)
