@@ -41,12 +41,14 @@ from .volumes import Acquisition, Reconstruction
 
 
 def dds(acquisition: Acquisition, prior: Prior, plane: str = "axial", steps: int = 50, seed: int = 0,
-        sigma: Sequence[float] = (3.0, 0.01), gamma: float | None = None, eta: float = 0.85, cg_iterations: int = 5,
+        sigma: Sequence[float] = (0.1, 0.01), gamma: float | None = None, eta: float = 1.0, cg_iterations: int = 5,
         progress: bool = True, callback: Callback | None = None) -> Reconstruction:
     """Decomposed diffusion sampler (Chung, Lee and Ye, arXiv 2303.05754), one plane.
 
-    Every slice of the plane is denoised in every step. Steps, eta and conjugate-gradient steps are by default those of
-    the authors' scripts.
+    Every slice of the plane is denoised in every step. Steps and conjugate-gradient steps are by default those of the
+    authors' scripts. Their noise begins far higher (here it would be at 3 or more) and their eta is 0.85: with these
+    and the few coils of a head scan the image ends below least squares, so noise level and eta were tuned on a
+    validation person (``studies/samplers.py``).
 
     Parameters
     ----------
@@ -99,8 +101,8 @@ def dds(acquisition: Acquisition, prior: Prior, plane: str = "axial", steps: int
 
 
 def diffusion_mbir(acquisition: Acquisition, prior: Prior, plane: str = "axial", steps: int = 50, seed: int = 0,
-                   sigma: Sequence[float] = (3.0, 0.01), gamma: float | None = None, eta: float = 0.85,
-                   cg_iterations: int = 5, tv: float = 0.001, progress: bool = True,
+                   sigma: Sequence[float] = (0.1, 0.01), gamma: float | None = None, eta: float = 1.0,
+                   cg_iterations: int = 5, tv: float = 0.0003, progress: bool = True,
                    callback: Callback | None = None) -> Reconstruction:
     """DiffusionMBIR (Chung et al., arXiv 2211.10655): total variation across the slices of the plane.
 
@@ -138,7 +140,7 @@ def diffusion_mbir(acquisition: Acquisition, prior: Prior, plane: str = "axial",
 
 
 def tpdm(acquisition: Acquisition, prior: Prior, planes: Sequence[str] = ("axial", "coronal"), steps: int = 50,
-         seed: int = 0, sigma: Sequence[float] = (3.0, 0.01), gamma: float | None = None, eta: float = 0.85,
+         seed: int = 0, sigma: Sequence[float] = (0.1, 0.01), gamma: float | None = None, eta: float = 1.0,
          cg_iterations: int = 5, progress: bool = True, callback: Callback | None = None) -> Reconstruction:
     """Two perpendicular diffusion models (Lee et al., arXiv 2303.08440): the planes take turns.
 
@@ -175,7 +177,7 @@ def tpdm(acquisition: Acquisition, prior: Prior, planes: Sequence[str] = ("axial
 
 
 def iscs(acquisition: Acquisition, prior: Prior, plane: str = "axial", steps: int = 50, seed: int = 0,
-         sigma: Sequence[float] = (3.0, 0.01), gamma: float | None = None, eta: float = 1.0, cg_iterations: int = 5,
+         sigma: Sequence[float] = (0.1, 0.01), gamma: float | None = None, eta: float = 1.0, cg_iterations: int = 5,
          progress: bool = True, callback: Callback | None = None) -> Reconstruction:
     """Inter-slice consistent stochasticity (Du et al., arXiv 2602.04162): :func:`dds` with :func:`slerp_noise`.
 

@@ -45,7 +45,7 @@ TRIALS = {      # of each condition, on the validation slab
                  for n in (10, 20)],
     "total_variation": [dict(weight=w) for w in (0.0002, 0.0004, 0.001, 0.003, 0.01)],
 }
-SAMPLER = dict(sigma=[0.1, 0.01], steps=20)     # what samplers found best for 1,000 evaluations
+SAMPLER = dict(sigma=[0.03, 0.01], steps=20)    # what samplers found best for 1,000 evaluations
 METHODS = {     # of the lesions: method, prior
     "CG-SENSE": ("cg_sense", None), "total variation": ("total_variation", None),
     "variational, fixed": ("variational", "fixed_1mm"), "variational, diverse": ("variational", "diverse"),

@@ -89,7 +89,7 @@ def test_spread_of_the_draws(gaussian):
         return (d[:, 1:] * d[:, :-1].conj()).sum().real / d.abs().square().sum()
 
     assert relative(deviations(dds, eta=0.0, steps=40)) == pytest.approx(1, abs=0.08)
-    renewed, shared = deviations(dds), deviations(iscs)
+    renewed, shared = deviations(dds, eta=0.85), deviations(iscs)
     assert 0.7 < relative(renewed) < 0.9
     assert neighbours(renewed) < 0 and neighbours(shared) > 0.5
 
