@@ -31,7 +31,7 @@ def grid(**choices):
     return [dict(zip(choices, values)) for values in itertools.product(*choices.values())]
 
 
-FIRST = [[s, 0.01] for s in (0.03, 0.1, 0.3, 1.0, 3.0)]     # noise levels, to both ends
+FIRST = [[s, 0.01] for s in (0.015, 0.03, 0.1, 0.3, 1.0, 3.0)]     # noise levels, to both ends
 SETTINGS = {
     "variational": grid(weight=(0.35, 0.7, 1.4, 2.8), fraction=(1 / 3, 1.0)),
     "dds": grid(sigma=FIRST, eta=(0.0, 0.85, 1.0)) + grid(sigma=FIRST, gamma=(1.0, 10.0, 100.0)),
