@@ -34,7 +34,8 @@ CLASSICAL = [
 PARTS = [
     dict(scans=["fine", "middle", "coarse"], accelerations=[8], every=True),
     dict(scans=["middle", "coarse"], accelerations=[4, 24], every=False, leave_out=1.5),
-    dict(scans=["middle", "coarse"], accelerations=[8], every=False, leave_out=1.5, maps="espirit", note=", ESPIRiT"),
+    dict(scans=["middle", "coarse"], accelerations=[8], every=False, leave_out=1.5, maps="estimated",
+         note=", estimated maps"),
     dict(scans=["decimated"], accelerations=[8], every=False, decimated=True, note=", decimated"),
 ]
 SLICE = 128                                             # mm a side, of the slices that are kept

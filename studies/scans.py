@@ -56,7 +56,7 @@ def simulated(volume, voxel_size, acceleration=8, block=None, seed=0, coils=8, n
     noise : float
         Standard deviation of the noise of voxels of 1 mm, for images whose 99th percentile is 1.
     maps : str
-        ``"true"``, or ``"espirit"``: estimated from the scan.
+        ``"true"``, or ``"estimated"`` from the scan.
     decimated : bool
         As the paper's authors make a coarse scan: every n-th voxel of the volume, without noise. Solvers are told the
         noise that a scan of these voxels has, by which they weigh data and prior.
@@ -91,7 +91,7 @@ def _simulated(volume, voxel_size, acceleration, block, seed, coils, noise, maps
     acquisition, truth = acquired(head, voxel_size, acceleration, None, seed, coils, 0.0 if decimated else noise)
     if decimated:           # what a scan of these voxels has: in its units weights were tuned
         acquisition.noise = noise / math.prod(voxel_size) ** 0.5
-    if maps == "espirit":
+    if maps == "estimated":
         found, _ = estimate_maps(acquisition.kspace, acquisition.mask)
         acquisition = Acquisition(acquisition.kspace, found, acquisition.mask, acquisition.voxel_size,
                                   acquisition.noise)

@@ -65,7 +65,7 @@ class Sweep(BaseModel):
     coils: int = Field(8, ge=1)
     noise: Number = Field(0.01, ge=0)
     methods: list[Entry] = Field(min_length=1)
-    maps: Literal["true", "espirit"] = "true"                   # these two: studies.scans.simulated
+    maps: Literal["true", "estimated"] = "true"                   # these two: studies.scans.simulated
     decimated: bool = False
     tuned: dict[str, Any] | None = None
     keep_slices: Number = Field(0, ge=0)
