@@ -13,9 +13,9 @@ import offline  # noqa: E402
 
 @pytest.fixture
 def config():
-    return SimpleNamespace(extensions=[], html_static_path=[], html_css_files=[], templates_path=[],
-                           html_theme_options={}, html_context={}, nb_execution_mode="cache", mathjax_path="public",
-                           nb_ipywidgets_js="public")
+    return SimpleNamespace(extensions=[], html_static_path=[], html_css_files=[], html_js_files=[],
+                           templates_path=[], html_theme_options={}, html_context={}, nb_execution_mode="cache",
+                           mathjax_path="public", nb_ipywidgets_js="public")
 
 
 def test_without_npm_the_build_says_so_and_leaves_the_public_addresses(config, tmp_path, monkeypatch):
