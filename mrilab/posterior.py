@@ -46,9 +46,9 @@ def dds(acquisition: Acquisition, prior: Prior, plane: str = "axial", steps: int
     """Decomposed diffusion sampler (Chung, Lee and Ye, arXiv 2303.05754), one plane.
 
     Every slice of the plane is denoised in every step. Steps and conjugate-gradient steps are by default those of the
-    authors' scripts. Their noise begins far higher (here it would be at 3 or more) and their eta is 0.85: with these
-    and the few coils of a head scan the image ends below least squares, so noise level and eta were tuned on a
-    validation person (``studies/samplers.py``).
+    authors' scripts. Their noise begins far higher (here it would be at 3 or more) and their eta is 0.85; with these
+    the image ends 6 dB lower on the validation person, on whom noise level and eta were tuned
+    (``studies/samplers.py``).
 
     Parameters
     ----------
