@@ -2,9 +2,9 @@
 
 Everything is tuned on the validation person, 2 mm and R = 8: ten settings drawn at random, then four about the best as
 long as one of them is better; more iterations, momentum and mirroring of `fast` are among the ablations. Then each
-setting runs on the test people, R = 8 and 12, beside CG-SENSE. `scans` has the weight and the iterations of `fast` on
-other scans of the validation person: voxel size, acceleration and noise, one at a time. A block of the readout keeps
-it short.
+setting runs on the test people, R = 8 and 12, beside CG-SENSE. `scans` has the weight and the noise levels of `fast` on
+other scans of the validation person: voxel size, acceleration, noise and estimated sensitivities, one at a time. A
+block of the readout keeps it short.
 """
 
 import numpy as np
@@ -49,8 +49,11 @@ SPARSE = [{}, dict(momentum=0.0), dict(flip=False), dict(iterations=64), dict(cg
 
 SCANS = [dict(voxel_size=d, acceleration=8) for d in (1.5, 2, 3, 4)] + [
     dict(voxel_size=2, acceleration=r) for r in (4, 24)] + [
-    dict(voxel_size=2, acceleration=8, noise=noise) for noise in (0.003, 0.03)]
-TRIED = [dict(weight=w) for w in (0.18, 0.35, 0.7, 1.4, 2.8)] + [dict(iterations=64)]
+    dict(voxel_size=2, acceleration=8, noise=noise) for noise in (0.003, 0.03)] + [
+    dict(voxel_size=6, acceleration=3), dict(voxel_size=2, acceleration=8, maps="estimated"),
+    dict(voxel_size=3, acceleration=8, maps="estimated")]
+TRIED = [dict(weight=w, sigma=[first, last]) for first, last in ((0.1, 0.005), (0.1, 0.02), (0.5, 0.005))
+         for w in (0.18, 0.35, 0.7, 1.4, 2.8, 5.6, 11)] + [dict(iterations=64)]
 
 
 def draw(setting, generator):
@@ -106,7 +109,8 @@ def study(run):
         scan | dict(volume=VALIDATION, block=BLOCK, seed=0, method="variational", prior="diverse", settings=settings)
         for scan in SCANS for settings in TRIED])
     return dict(trials=trials, tuned=tuned, rows=tested, longer=longer, scans=[
-        {key: row[key] for key in ("voxel_size", "acceleration", "noise", "settings", "psnr") if key in row}
+        {key: row[key] for key in ("voxel_size", "acceleration", "noise", "maps", "settings", "psnr", "misfit")
+         if key in row}
         for row in scans],
                 ablations=[a | dict(changed=c) for a, c in zip(ablations, ABLATIONS)],
                 sparse=[a | dict(changed=c) for a, c in zip(sparse, SPARSE)])
