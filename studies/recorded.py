@@ -19,15 +19,17 @@ import torch
 from mrilab.classical import cg_sense
 from mrilab.coils import HEAD, head_array_maps
 from mrilab.fourier import fft3c, ifft3c, middle, resize_centred
-from mrilab.holdout import estimated_psnr, prediction_error, split_samples, used_part
+from mrilab.holdout import choose_settings, estimated_psnr, prediction_error, split_samples, used_part
+from mrilab.methods import find
 from mrilab.metrics import head_mask, percentile, psnr, ssim
+from mrilab.mismatch import solver_settings
 from mrilab.raw.preparation import interpolate_maps
 from mrilab.simulate import smooth_phase
 from mrilab.volumes import Acquisition, load_acquisition
 
 from .judge import lines_only, simulated_scan
 from .results import bootstrap, pixels_to_text, text_to_pixels
-from .scans import solve
+from .scans import prior_of, solve
 
 RESULTS = ["recorded.json"]
 HEAD8 = "sigpy_brain8ch"
@@ -46,6 +48,10 @@ TRIALS = {
     "l1_wavelet": [dict(weight=w) for w in (0.0003, 0.0006, 0.0012, 0.003, 0.008, 0.02, 0.05)],
     "total_variation": [dict(weight=w) for w in (0.0003, 0.0008, 0.002, 0.005, 0.012, 0.03, 0.07)],
     "variational": [dict(weight=w) for w in (0.025, 0.05, 0.1, 0.2, 0.35, 0.7, 1.4)],
+}
+CHOSEN = {      # searched on the scan itself, and further where the best lies at an end; the solver has its own ranges
+    "cg_sense": {"regularization": (0.0005, 0.15)}, "l1_wavelet": {"weight": (0.0003, 0.05)},
+    "total_variation": {"weight": (0.0003, 0.07)},
 }
 VALIDATION = "colin27_ch2"
 GEOMETRIES = {  # of the validation person's slice: geometry, voxel size, acceleration, coils, noise
@@ -161,6 +167,19 @@ def measured(scan, method, settings, prior=None, representation="voxel", size=No
     if keep_picture:
         found["picture"] = packed(image, percentile(whole, 0.99), head)
     return found
+
+
+def by_its_samples(scan, method, prior=None, size=None, seed=0, device="cpu"):
+    """As :func:`measured`, with the settings that predict best what is left out of the samples the method was given."""
+    acquisition, held, _, _ = case_of(scan, size, 8, 0, seed)
+    used = used_part(acquisition, held)
+    if prior:
+        chosen = solver_settings(used, prior_of(prior, device=device), seed=seed, device=device, progress=False)
+    else:
+        chosen = choose_settings(used, functools.partial(find(method), progress=False), CHOSEN[method], seed=seed,
+                                 progress=False)
+    return dict(chosen=chosen.settings, edges=chosen.edges) | measured(scan, method, chosen.settings, prior, size=size,
+                                                                       seed=seed, device=device)
 
 
 def plane_ssim(image, whole, head):
@@ -299,12 +318,18 @@ def study(run):
                  for s in range(4) for m in plain], "head")
     crops = rows([(m, dict(scan=HEAD8, size=d, seed=s)) for d in SIZES for s in SEEDS for m in METHODS
                   if m != "zero-filled"], "crops")
+    alone = [label for label in plain if label != "zero-filled"]
+    cases = [(label, dict(scan=HEAD8, size=size, seed=s)) for size in (None, *SIZES) for s in range(3 if size else 4)
+             for label in alone]
+    own = [dict(label=label) | {k: v for k, v in row.items() if k not in ("method", "prior")}
+           for (label, _), row in zip(cases, run.rows(by_its_samples, [
+               dict(method=METHODS[label][0], prior=METHODS[label][1]) | case for label, case in cases]))]
     low = [row for r in RATES for row in rows(
         [(m, dict(scan=scan, acceleration=r, part=z, keep_picture=(r, z) == (4, 1) and scan in SHOWN and m in PICTURES))
          for scan in LOW for z in SLICES for m in plain if m != "CG-SENSE"], f"low field, R {r}")]
     coils, = run.rows(coil_maps, [dict(scan="alignedsense_coils")])
     phases = run.rows(phase, [dict(scan=name) for name in ("romeo_phase", *LOW)])
-    return dict(best=best, trials=trials, head=head, crops=crops, low_field=low, coils=coils, phases=phases)
+    return dict(best=best, trials=trials, head=head, crops=crops, own=own, low_field=low, coils=coils, phases=phases)
 
 
 PICTURES = ("total variation", "diverse")
