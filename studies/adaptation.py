@@ -96,8 +96,9 @@ def study(run):
         return dict(volume=person, voxel_size=size, acceleration=8, block=BLOCKS[size], prior=prior, settings=settings)
 
     tried = run.rows(adapted, [asked(VALIDATION, *cell, settings) for settings in TRIALS for cell in SHIFTED])
-    trials = [dict(settings=settings, gains=[gain(row) for row in mine], judged=[gain(row, judged=True) for row in mine])
-              for settings in TRIALS for mine in [[row for row in tried if row["settings"] == settings]]]
+    mine = {str(settings): [row for row in tried if row["settings"] == settings] for settings in TRIALS}
+    trials = [dict(settings=settings, gains=[gain(row) for row in mine[str(settings)]],
+                   judged=[gain(row, judged=True) for row in mine[str(settings)]]) for settings in TRIALS]
     best = max(trials, key=lambda trial: np.mean(trial["judged"]))["settings"]
     rows = run.rows(adapted, [asked(person, size, prior, best) for person in here(PEOPLE) for size in BLOCKS
                               for prior in PRIORS[size]])
