@@ -70,7 +70,7 @@ def examine(scan: str | Path | Scan | Acquisition) -> list[str]:
         side = calibration_side(scan.mask)
         if side < SMALLEST:
             found.append(f"calibration: R = {scan.acceleration:.2g} and a fully measured centre of {side}, "
-                         f"sensitivities need {SMALLEST} or maps of their own")
+                         f"sensitivities found from all samples are less certain than from {SMALLEST} or more")
     size = scan.shape[2]
     part = max(1, min(size, LARGEST // (8 * scan.coils * scan.shape[0] * scan.shape[1])))
     if part < size:
