@@ -67,7 +67,7 @@ def crop_readout(kspace: torch.Tensor, start: int, stop: int) -> torch.Tensor:
         raise ValueError(f"start, stop: found {start}, {stop}, expected 0 <= start < stop <= {size}")
     if (start, stop) == (0, size):
         return kspace
-    return fft3c(ifft3c(kspace, axes=(-1,))[..., start:stop], axes=(-1,))
+    return torch.stack([fft3c(ifft3c(k, axes=(-1,))[..., start:stop], axes=(-1,)) for k in kspace])  # to spare memory
 
 
 def resampled_shape(shape: Sequence[int], voxel_size: Sequence[float],

@@ -231,7 +231,8 @@ def half_quadratic_splitting(problem: Problem, image: Representation, planes: Se
 
         ``min_x |A x - y|^2 / (2 noise^2) + weight / (2 sigma^2) |x - denoised|^2``,
 
-    which a few conjugate-gradient steps solve.
+    which a few conjugate-gradient steps solve. Where sensitivities and voxels do not explain the samples to within the
+    noise, ``noise^2`` is larger (:func:`~mrilab.problem.unexplained`).
 
     Parameters
     ----------
@@ -284,7 +285,7 @@ def half_quadratic_splitting(problem: Problem, image: Representation, planes: Se
                                           generator, slices, slab, flip)
         last = shown
         problem.evaluations += used
-        image.fit(problem, denoised, weight * (problem.noise / now) ** 2, cg_iterations)
+        image.fit(problem, denoised, weight * problem.variance / now**2, cg_iterations)
         x = image.image().detach()
         yield x, problem.misfit(x)
 

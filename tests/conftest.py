@@ -3,7 +3,7 @@
 import os
 import signal
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:       # as in a background job, whose children could not be stopped
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:      # in a background job, whose children then go on
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if count := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     # before torch is imported, and for the processes that tests start

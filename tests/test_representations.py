@@ -327,7 +327,7 @@ def test_reconstruct_with_voxels_is_the_plain_loop_to_the_bit(scan, monkeypatch)
     x = problem.start
     for sigma in np.geomspace(0.1, 0.005, 3).tolist():
         target, _ = denoised_average(x, prior, sigma, problem.voxel_size, generator=generator, flip=True)
-        x = problem.data_step(target, 0.35 * (problem.noise / sigma)**2, x, 5)
+        x = problem.data_step(target, 0.35 * problem.variance / sigma**2, x, 5)
     result = reconstruct(scan, prior, iterations=3, seed=3, weight=0.35, sigma=(0.1, 0.005), cg_iterations=5,
                          momentum=0, progress=False)
     assert torch.equal(result.image, x * problem.scale)

@@ -14,7 +14,7 @@ from mrilab.metrics import percentile, psnr
 from mrilab.operators import SenseOperator, conjugate_gradients
 from mrilab.posterior import tpdm
 from mrilab.priors import load_prior
-from mrilab.problem import Problem
+from mrilab.problem import MIDDLE, Problem, unexplained
 from mrilab.simulate import head_phantom, simulate_acquisition
 from mrilab.unet import UNet
 from mrilab.variational import (
@@ -210,12 +210,27 @@ def test_counts_misfit_and_callback(scan):
     result = reconstruct(acquisition, load_prior("diverse"), iterations=4, progress=False,
                          callback=lambda i, image, misfit: seen.append((i, image.shape, misfit)))
     assert result.network_evaluations == 4 * sum(round(n / 3) for n in truth.shape)
-    assert 4 * 3 <= result.operator_applications <= 10 + 4 * 12
+    before = Problem(acquisition, load_prior("diverse")).applications
+    assert 4 * 3 <= result.operator_applications - before <= 4 * 22
     assert result.image.dtype == torch.complex64 and result.voxel_size == acquisition.voxel_size
     operator = SenseOperator(acquisition.maps, acquisition.mask)
     residual = operator.forward(result.image) - acquisition.kspace
     assert result.misfit == pytest.approx((residual.norm() / acquisition.kspace.norm()).item(), rel=1e-3)
     assert seen == [(i, truth.shape, m) for i, (_, _, m) in enumerate(seen)] and seen[-1][2] == result.misfit
+
+
+def test_what_least_squares_leaves_tells_a_wrong_model():
+    """1 where model and noise are right, in any part of the readout; as much more as the noise is told too low."""
+    scan, _ = simulate_acquisition(head_phantom((6, 6, 6)), acceleration=4, noise=0.05)
+    assert scan.kspace.shape[-1] > MIDDLE
+    assert unexplained(scan, scan.noise)[0] == pytest.approx(1, abs=0.05)
+    assert unexplained(scan.readout_block(6, 20), scan.noise)[0] == pytest.approx(1, abs=0.05)
+    assert unexplained(scan, scan.noise / 3)[0] == pytest.approx(3, rel=0.05)
+    assert unexplained(scan, 3 * scan.noise)[0] == 1
+    wrong = Acquisition(scan.kspace, scan.maps.roll(3, -2), scan.mask, scan.voxel_size, scan.noise)
+    assert unexplained(wrong, scan.noise)[0] > 1.2
+    alone, _ = simulate_acquisition(head_phantom((6, 6, 6)), acceleration=4, coils=1)
+    assert unexplained(alone, alone.noise / 5)[0] == 1              # a single coil: nothing is left to tell by
 
 
 def test_seed_repeats_and_matters(scan):
