@@ -3,15 +3,16 @@
 Everything is tuned on the validation person, 2 mm and R = 8: ten settings drawn at random, then four about the best as
 long as one of them is better; more iterations, momentum and mirroring of `fast` are among the ablations. Then each
 setting runs on the test people, R = 8 and 12, beside CG-SENSE. `scans` has the weight and the noise levels of `fast` on
-other scans of the validation person: voxel size, acceleration, noise and estimated sensitivities, one at a time. A
-block of the readout keeps it short.
+other scans of the validation person: voxel size, acceleration, noise and estimated sensitivities, one at a time, and
+what least squares leaves there. A block of the readout keeps it short.
 """
 
 import numpy as np
 
 from mrilab.checks import PLANES
+from mrilab.problem import unexplained
 
-from .scans import PEOPLE, VALIDATION, here, reconstruction
+from .scans import PEOPLE, VALIDATION, here, reconstruction, simulated
 from .sweep import check_sweep
 from .tuning import tune
 
@@ -76,6 +77,12 @@ def around(setting, best):
         yield best | {second: [value[0], value[1] * factor] if setting == "fast" else value * factor}
 
 
+def excess(voxel_size, acceleration, noise=0.01, maps="true"):
+    """What least squares leaves of a scan of the validation person, over what it would leave of noise alone."""
+    acquisition, _ = simulated(VALIDATION, voxel_size, acceleration, BLOCK, 0, noise=noise, maps=maps)
+    return dict(excess=unexplained(acquisition, acquisition.noise)[0])
+
+
 def study(run):
     def rows(asked, volumes=(VALIDATION,)):
         """Of ``(acceleration, method, settings)``, where a setting of the solver counts as a method."""
@@ -105,12 +112,13 @@ def study(run):
     ablations = rows([(8, "fast", tuned["fast"] | a) for a in ABLATIONS])
     longer = rows([(8, "paper", tuned["paper"] | dict(iterations=n)) for n in LONGER])
     sparse = rows([(24, "fast", tuned["fast"] | a) for a in SPARSE])
-    scans = run.rows(reconstruction, [
-        scan | dict(volume=VALIDATION, block=BLOCK, seed=0, method="variational", prior="diverse", settings=settings)
-        for scan in SCANS for settings in TRIED])
-    return dict(trials=trials, tuned=tuned, rows=tested, longer=longer, scans=[
-        {key: row[key] for key in ("voxel_size", "acceleration", "noise", "maps", "settings", "psnr", "misfit")
-         if key in row}
-        for row in scans],
+    scans = []
+    for scan, left in zip(SCANS, run.rows(excess, SCANS)):
+        found = run.rows(reconstruction, [
+            scan | dict(volume=VALIDATION, block=BLOCK, seed=0, method="variational", prior="diverse", settings=tried)
+            for tried in TRIED])
+        scans.append(scan | dict(excess=left["excess"], trials=[
+            dict(settings=settings, psnr=row["psnr"]) for settings, row in zip(TRIED, found)]))
+    return dict(trials=trials, tuned=tuned, rows=tested, longer=longer, scans=scans,
                 ablations=[a | dict(changed=c) for a, c in zip(ablations, ABLATIONS)],
                 sparse=[a | dict(changed=c) for a, c in zip(sparse, SPARSE)])
