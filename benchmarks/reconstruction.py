@@ -1,6 +1,6 @@
 """Time and peak memory of reconstructions against the number of voxels: 8 coils, R = 8, shipped prior, defaults.
 
-    python benchmarks/reconstruction.py                        # 128^3, all 16 iterations
+    python benchmarks/reconstruction.py                        # 128^3, all 32 iterations
     python benchmarks/reconstruction.py --sides 64 96 128 192 256 --iterations 3 --out data/results/scaling.json
 
 Prints seconds for the network, the operator and all, and the peak memory; each size has a process of its own. The
@@ -20,6 +20,7 @@ import torch
 
 from mrilab.operators import SenseOperator
 from mrilab.priors import load_prior
+from mrilab.problem import Problem
 from mrilab.processes import hardware
 from mrilab.simulate import FIELD_OF_VIEW, head_phantom, simulate_acquisition
 from mrilab.variational import reconstruct
@@ -44,6 +45,7 @@ def measure(side, iterations, device):
     normal = seconds_of(lambda: operator.normal(x).flatten()[0].item(), repeats=3)
     slices = torch.randn(round(side / 3), 2, side, side, device=device)
     network = seconds_of(lambda: prior.denoise(slices, 0.1).flatten()[0].item(), repeats=1) / len(slices)
+    start = Problem(acquisition, prior).applications
     ends = []
     result = reconstruct(acquisition, prior, iterations=iterations, progress=False,
                          callback=lambda *_: ends.append(time.perf_counter()))
@@ -53,18 +55,21 @@ def measure(side, iterations, device):
     return dict(side=side, iterations=iterations, seconds=result.seconds,
                 iteration_seconds=(ends[-1] - ends[0]) / (len(ends) - 1), network_seconds=network,
                 network_evaluations=result.network_evaluations, operator_seconds=normal,
-                operator_applications=result.operator_applications, peak_gb=peak, hardware=hardware(device))
+                operator_applications=result.operator_applications, start_applications=start, peak_gb=peak,
+                hardware=hardware(device))
 
 
 def parts(row):
-    """Seconds of an iteration that the network and the normal operator need: five steps, a residual, the misfit."""
-    return row["network_seconds"] * row["network_evaluations"] / row["iterations"] + 7 * row["operator_seconds"]
+    """Seconds of an iteration that the network and the normal operator need."""
+    applications = row["operator_applications"] - row["start_applications"]
+    return (row["network_seconds"] * row["network_evaluations"] + applications * row["operator_seconds"]
+            ) / row["iterations"]
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sides", type=int, nargs="+", default=[128])
-    parser.add_argument("--iterations", type=int, default=16, help="at least 2")
+    parser.add_argument("--iterations", type=int, default=32, help="at least 2")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
