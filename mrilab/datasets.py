@@ -225,8 +225,8 @@ def _obtain(file: str, expected: str, size: int = 0) -> Path:
     try:
         return download([address], path, expected, size)
     except OSError as error:
-        raise OSError(f"{path.name}: not here, and no download ({error}). Get it by hand from there and put it at "
-                      f"{path}, or set MRILAB_DATA_URL to the address of a data/ folder of the same version") from None
+        raise OSError(f"{path.name}: not here, and no download ({error}). Set MRILAB_DATA_URL to the address "
+                      f"of a data/ folder of version {__version__}, or put the file at {path} by hand") from None
 
 
 def _fetch_reference(entry: Dataset) -> Path:

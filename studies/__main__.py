@@ -12,7 +12,7 @@ from . import __doc__ as about
 from . import runner, sweep
 from .results import RESULTS, shown, write_rows
 from .runner import Runner
-from .scans import reconstruction
+from .scans import PEOPLE, bring, reconstruction
 from .tuning import tune
 
 
@@ -54,6 +54,8 @@ def conduct(options, how):
         check_choice(name, "study", studies)
     if not out.is_dir():
         raise ValueError(f"{out}: no such folder; it is where the results should go")
+    if not options.dry:
+        bring(PEOPLE)
     for name in names:
         begin = time.monotonic()
         try:

@@ -87,7 +87,7 @@ def shown(path):
 
 
 def command(name):
-    """The command that makes a result: by the study whose name it begins with.
+    """The command that makes a result: by the study whose name it begins with. "nothing" for one of the past.
 
     Examples
     --------
@@ -96,7 +96,7 @@ def command(name):
     """
     while "_" in name and not Path(__file__).with_name(f"{name}.py").exists():
         name = name.rpartition("_")[0]
-    return f"python -m studies {name}"
+    return f"python -m studies {name}" if Path(__file__).with_name(f"{name}.py").exists() else "nothing"
 
 
 def weights_in(content):

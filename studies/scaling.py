@@ -10,7 +10,7 @@ RESULTS = ["scaling.json"]
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "reconstruction.py"
 
 
-def measure(side, iterations, prior, device="cpu"):      # noqa: ARG001 (the benchmark takes the one that ships)
+def measure(side, iterations, prior, device="cpu"):         # noqa: ARG001 (the benchmark takes the one that ships)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "row.json"
         subprocess.run([sys.executable, SCRIPT, "--sides", str(side), "--iterations", str(iterations), "--device",
@@ -19,4 +19,5 @@ def measure(side, iterations, prior, device="cpu"):      # noqa: ARG001 (the ben
 
 
 def study(run):
-    return dict(rows=run.rows(measure, [dict(side=side, iterations=3, prior="diverse") for side in (64, 96, 128, 192, 256)]))
+    return dict(rows=run.rows(measure, [dict(side=side, iterations=3, prior="diverse")
+                                        for side in (64, 96, 128, 192, 256)]))

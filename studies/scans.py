@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from mrilab import metrics
 from mrilab.coils import estimate_maps
-from mrilab.datasets import at_hand
+from mrilab.datasets import at_hand, fetch
 from mrilab.masks import equispaced_mask, random_mask
 from mrilab.methods import METHODS, reconstruct
 from mrilab.priors import load_prior
@@ -23,6 +23,21 @@ VALIDATION = "colin27_ch2"                              # whom everything is tun
 PEOPLE = ["allineate_arc2017", "seg3d_MR", "brainchop_T1", HEAD]        # whom nothing is tuned on
 SHARP = PEOPLE[:3]                                      # the voxels of the last are 1.3 mm along x
 MASKS = {"random": random_mask, "regular": lambda shape, acceleration, **_: equispaced_mask(shape, acceleration)}
+
+
+def bring(people):
+    """Fetch the heads of people that are not at hand; who cannot be had is named, and the studies go on without.
+
+    Examples
+    --------
+    >>> bring(["qtim_MRHead"])
+    """
+    for name in people:
+        try:
+            if not at_hand(name):
+                fetch(name)
+        except (OSError, ValueError) as error:
+            tqdm.write(str(error), file=sys.stderr)
 
 
 def here(people):

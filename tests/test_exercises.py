@@ -66,6 +66,7 @@ def test_stub_has_the_signature_of_the_solution(chapter):
 def test_student_form_is_whole_and_holds_no_solution(chapter):
     form = student(CHAPTERS[chapter])
     nbformat.validate(form)
+    assert form.metadata.get("accelerator") == CHAPTERS[chapter].metadata.get("accelerator")
     text = "\n".join(cell.source for cell in form.cells)
     assert "solution-start" not in text and "{exercise-" not in text
     assert [cell.outputs for cell in form.cells if cell.cell_type == "code" and cell.outputs] == []

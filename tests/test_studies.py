@@ -17,7 +17,7 @@ import torch
 from mrilab import methods
 from mrilab.datasets import list_datasets
 from mrilab.volumes import Reconstruction, Volume, load_volume, save_volume
-from studies import results, runner, sweep, tuning
+from studies import results, runner, scans, sweep, tuning
 from studies.__main__ import main
 from studies.runner import Runner
 from studies.scans import reconstruction
@@ -483,6 +483,7 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(runner, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(sys.modules["studies.__main__"], "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(sys.modules["studies.__main__"], "PEOPLE", [])
     monkeypatch.setattr(runner, "commit", lambda: state.commit)
     first = SimpleNamespace(
         __doc__="Halves.", RESULTS=["first.json"], study=lambda run: {"rows": [
@@ -495,6 +496,22 @@ def small(tmp_path, monkeypatch):
                             folder=tmp_path)
     monkeypatch.setattr(runner, "catalogue", lambda: state.studies)
     return state
+
+
+def test_people_who_are_not_at_hand_are_fetched_before_a_study(small, monkeypatch, capsys):
+    """One who cannot be had is named, and the study goes on; a dry run asks for nobody."""
+    asked = []
+    monkeypatch.setattr(sys.modules["studies.__main__"], "PEOPLE", ["near", "far"])
+    monkeypatch.setattr(scans, "at_hand", lambda name: name == "near")
+
+    def fetch(name):
+        asked.append(name)
+        raise OSError(f"{name}: no way")
+
+    monkeypatch.setattr(scans, "fetch", fetch)
+    assert main(["first", "--quiet"]) == 0
+    assert asked == ["far"] and "far: no way" in capsys.readouterr().err
+    assert main(["first", "--quiet", "--dry"]) == 0 and asked == ["far"]
 
 
 def test_studies_run_once(small, capsys):

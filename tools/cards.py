@@ -66,7 +66,8 @@ the test people below.
 
 {recipe}
 
-`python -m studies.train_priors {name} --patches 700000` trains it again; the loss over the steps is in the JSON card.
+`python -m studies.train_priors {name} --patches {patches}` trains it again; the loss over the steps is in the JSON
+card.
 
 ## Evaluation
 
@@ -198,8 +199,9 @@ def evaluation(name, card, cells, source):
         last = history[-1]
         columns = sorted({key.split(", ")[0] for key in last["loss"]})
         sigmas = sorted({key.split(", ")[1] for key in last["loss"]})
-        parts.append(f"**Validation** after {last['step']:,} steps: weighted denoising loss (lower is better) on "
-                     f"slices of `{VALIDATION}`, at multiples of its voxels of 1 mm.\n\n" + table(
+        known = ", a person of the training" if entry_of(VALIDATION).person in card.people else ""
+        parts.append(f"**Validation** after {last['step'] + card.steps_before:,} steps: weighted denoising loss (lower "
+                     f"is better) on slices of `{VALIDATION}`{known}, at multiples of its voxels of 1 mm.\n\n" + table(
             ["", *sigmas], [[c, *(last["loss"].get(f"{c}, {s}", "") for s in sigmas)] for c in columns]))
     parts.append(denoising(name))
     if cells:
@@ -260,7 +262,7 @@ def page(name):
         "The network is not told the voxel size.", data=data, people=len(card.people) or "some",
         heads=" of heads, cropped above the eyes" + (", or made of label maps" if any(d.kind == "labels" for d in heads)
                                                      else ""),
-        recipe=recipe(card), evaluation=evaluation(name, card, cells, source), licence=entry.licence,
+        patches=(card.steps + card.steps_before) * card.batch, recipe=recipe(card), evaluation=evaluation(name, card, cells, source), licence=entry.licence,
         version=mrilab.__version__)
     head = yaml.safe_dump(front_matter(name, entry, heads, cells), sort_keys=False, allow_unicode=True, width=120)
     return f"---\n{head}---\n\n{text}"

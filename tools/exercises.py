@@ -115,7 +115,8 @@ def student(notebook):
     cells.insert(1, new_markdown_cell(INTRODUCTION))
     for number, cell in enumerate(cells):
         cell.id = f"cell-{number}"                  # the same in every run
-    kept = {key: notebook.metadata[key] for key in ("kernelspec", "language_info") if key in notebook.metadata}
+    kept = {key: notebook.metadata[key] for key in ("kernelspec", "language_info", "accelerator")
+            if key in notebook.metadata}
     return nbformat.v4.new_notebook(cells=cells, metadata=kept)
 
 
