@@ -209,8 +209,8 @@ def test_unknown_name_and_missing_file(tmp_path, monkeypatch):
         datasets.fetch("qtim_MRHead")
     assert str(error.value) == (
         f"qtim_MRHead.h5: not here, and no download (http://127.0.0.1:9/releases/download/v{__version__}/qtim_MRHead.h5"
-        ": gave up (no connection to 127.0.0.1); try again later). Set MRILAB_DATA_URL to the address of a data/ folder of "
-        f"version {__version__}, or put the file at {tmp_path}/volumes/qtim_MRHead.h5 by hand")
+        ": gave up (no connection to 127.0.0.1); try again later). Set MRILAB_DATA_URL to the address of a data/ "
+        f"folder of version {__version__}, or put the file at {tmp_path}/volumes/qtim_MRHead.h5 by hand")
 
 
 PRIOR = "fixed_2mm"

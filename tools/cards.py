@@ -262,7 +262,8 @@ def page(name):
         "The network is not told the voxel size.", data=data, people=len(card.people) or "some",
         heads=" of heads, cropped above the eyes" + (", or made of label maps" if any(d.kind == "labels" for d in heads)
                                                      else ""),
-        patches=(card.steps + card.steps_before) * card.batch, recipe=recipe(card), evaluation=evaluation(name, card, cells, source), licence=entry.licence,
+        patches=(card.steps + card.steps_before) * card.batch, recipe=recipe(card), licence=entry.licence,
+        evaluation=evaluation(name, card, cells, source),
         version=mrilab.__version__)
     head = yaml.safe_dump(front_matter(name, entry, heads, cells), sort_keys=False, allow_unicode=True, width=120)
     return f"---\n{head}---\n\n{text}"
