@@ -58,6 +58,12 @@ def test_contract_of_layers_notices_a_step_up(tmp_path):
     assert found.returncode == 1 and re.search(r"mrilab\.checks.*mrilab\.training", found.stdout)
 
 
+def test_two_doors_open_by_name_and_no_other():
+    """What is imported by a string is hidden from the contract: a method, and the reader of a recorded scan."""
+    opened = {p.relative_to(ROOT).as_posix() for p in MODULES if "import_module" in p.read_text()}
+    assert opened - {"studies/runner.py"} == {"mrilab/methods.py", "mrilab/volumes.py"}
+
+
 def test_readme_shows_every_room():
     text = (ROOT / "README.md").read_text()
     for room in ("book/", "mrilab/", "studies/", "data/", "tests/", "benchmarks/", "tools/"):
