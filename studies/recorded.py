@@ -4,9 +4,10 @@ Nothing is tuned on them. Every method has seven trials on an axial slice of the
 scan's geometry: its matrix, its coils, its noise. The judge on the 8-channel head are samples that were left out: a
 tenth in each of four splits at the recorded R = 8; at 1.5, 2 and 3 mm, crops of the same k-space thinned to R = 8
 anew, all those that the thinning dropped, for three seeds; the sensitivities come from the recorded centre of 24 x 24,
-as from a calibration scan. The low-field scans are sampled fully, so lines are left out
-by a factor of 2 and 4 and the image from all lines is the reference, with its noise in it. The scans are by reference
-(`mrilab fetch`, or the folder MRILAB_MIRROR).
+as from a calibration scan. There, and in the crops of 2 and 3 mm, each method also runs with settings that the samples
+it was given chose (`own`): it leaves out some of these in turn. The low-field scans are sampled fully, so lines are
+left out by a factor of 2 and 4 and the image from all lines is the reference, with its noise in it. The scans are by
+reference (`mrilab fetch`, or the folder MRILAB_MIRROR).
 """
 
 import functools

@@ -53,8 +53,8 @@ SCANS = [dict(voxel_size=d, acceleration=8) for d in (1.5, 2, 3, 4)] + [
     dict(voxel_size=2, acceleration=8, noise=noise) for noise in (0.003, 0.03)] + [
     dict(voxel_size=6, acceleration=3), dict(voxel_size=2, acceleration=8, maps="estimated"),
     dict(voxel_size=3, acceleration=8, maps="estimated")]
-TRIED = [dict(weight=w, sigma=[first, last]) for first, last in ((0.1, 0.005), (0.1, 0.02), (0.5, 0.005))
-         for w in (0.18, 0.35, 0.7, 1.4, 2.8)] + [dict(iterations=n) for n in (48, 64)]
+TRIED = [dict(weight=w) for w in (0.18, 0.35, 0.7, 1.4, 2.8)] + [
+    dict(sigma=s) for s in ([0.1, 0.02], [0.5, 0.005], [0.1, 0.0025])] + [dict(iterations=n) for n in (48, 64)]
 
 
 def draw(setting, generator):
