@@ -20,7 +20,7 @@ from .operators import SenseOperator, conjugate_gradients
 from .volumes import Acquisition, Reconstruction
 
 REGULARIZATION, ITERATIONS = 0.005, 10      # of the least squares that everything starts from
-MIDDLE = 24                     # positions along x that tell how well the model explains the samples
+MIDDLE = 24                     # positions along x on which things are tried
 Callback = Callable[[int, torch.Tensor, float], Any]        # iteration, image, misfit
 
 
@@ -144,10 +144,7 @@ def unexplained(acquisition: Acquisition, noise: float, seed: int = 0) -> tuple[
     >>> [round(unexplained(a, scan.noise)[0]) for a in (scan, wrong)]
     [1, 3]
     """
-    count, part = acquisition.kspace.shape[-1], acquisition
-    if count > MIDDLE:
-        first = (count - MIDDLE) // 2
-        part = acquisition.readout_block(first, first + MIDDLE)
+    part = middle_block(acquisition)
     operator, samples = SenseOperator(part.maps, part.mask), part.mask[..., None]
     drawn = torch.randn(*part.kspace.shape, 2, generator=torch.Generator().manual_seed(seed))
     alone = noise * torch.view_as_complex(drawn).to(part.kspace.device) * samples
@@ -159,7 +156,21 @@ def unexplained(acquisition: Acquisition, noise: float, seed: int = 0) -> tuple[
 
     (of_scan, used), (of_noise, more) = left(part.kspace), left(alone)
     excess = max(1.0, of_scan / of_noise) if of_noise > 0.3 * alone.norm().item() else 1.0
-    return excess, round((used + more) * part.kspace.shape[-1] / count)
+    return excess, round((used + more) * part.kspace.shape[-1] / acquisition.kspace.shape[-1])
+
+
+def middle_block(acquisition: Acquisition) -> Acquisition:
+    """The middle 24 positions of the readout, or all if there are fewer: what is cheap to try things on.
+
+    Examples
+    --------
+    >>> from mrilab.simulate import head_phantom, simulate_acquisition
+    >>> middle_block(simulate_acquisition(head_phantom((8, 8, 4)), acceleration=2)[0]).kspace.shape[-1]
+    24
+    """
+    count = acquisition.kspace.shape[-1]
+    first = (count - MIDDLE) // 2
+    return acquisition.readout_block(first, first + MIDDLE) if count > MIDDLE else acquisition
 
 
 def _warn_of_voxel_size(prior: Prior, voxel_size: Sequence[float]) -> None:

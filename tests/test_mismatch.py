@@ -2,6 +2,8 @@
 
 import json
 import math
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from mrilab.__main__ import main
 from mrilab.checks import PLANES
 from mrilab.coils import head_array_maps
+from mrilab.commands.fitting import tuned
 from mrilab.diffusion import Prior, to_complex
 from mrilab.masks import poisson_disc_mask
 from mrilab.metrics import head_mask, psnr
@@ -265,6 +268,16 @@ def test_check_refuses_priors_and_scans_that_cannot_be_judged(tmp_path, capsys):
         assert main(["check", *arguments]) == 1
         said = capsys.readouterr().err
         assert message in said and "Traceback" not in said and len(said.splitlines()) == 1, said
+
+
+def test_trials_of_a_long_readout_see_its_middle(monkeypatch):
+    scan = simulate_acquisition(head_phantom((8, 8, 4)), acceleration=2, coils=2)[0]
+    seen = []
+    monkeypatch.setattr(sys.modules["mrilab.mismatch"], "reconstruct", lambda used, *rest, **options: seen.append(used.kspace.shape[-1])
+                        or SimpleNamespace(misfit=0.1))
+    options = SimpleNamespace(tune="discrepancy", seed=0, representation="voxel")
+    tuned(scan, load_prior("fixed_3mm"), options, {}, False)
+    assert scan.kspace.shape[-1] > 24 and set(seen) == {24} and len(seen) == 14
 
 
 def test_reconstruct_tunes_for_the_scan(phantom, tmp_path, capsys):

@@ -92,10 +92,14 @@ def check_tune(options: Namespace, given: dict[str, Any]) -> None:
 
 def tuned(acquisition: Any, prior: Any, options: Namespace, given: dict[str, Any], progress: bool
           ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The settings given and those chosen for this scan, and how they were, for the record."""
-    from ..mismatch import solver_settings
+    """The settings given and those chosen for this scan, and how they were, for the record.
 
-    chosen = solver_settings(acquisition, prior, by=options.tune, seed=options.seed, progress=progress,
+    The trials reconstruct no more than the middle of the readout, whose positions do not mix: few minutes, not hours.
+    """
+    from ..mismatch import solver_settings
+    from ..problem import middle_block
+
+    chosen = solver_settings(middle_block(acquisition), prior, by=options.tune, seed=options.seed, progress=progress,
                              representation=options.representation, **given)
     settings = {key: value for key, value in chosen.settings.items() if key != "representation"}
     return settings, {"by": options.tune, "settings": {key: settings[key] for key in settings if key not in given},
