@@ -202,7 +202,7 @@ def _reconstruct(command: Command) -> None:
     setting.add_argument("--set", nargs="+", metavar="NAME=VALUE",
                          help="any other that the method's function has: --set momentum=0.25")
     setting.add_argument("--tune", nargs="?", const="held-out", choices=("held-out", "discrepancy"),
-                         help="of variational: weight and last noise level chosen for each scan, on 24 positions of "
+                         help="of variational: weight and last noise level chosen for each scan on 24 positions of "
                               "the readout, by samples left out (28 reconstructions) or by the misfit of noise (14)")
     setting.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     many = p.add_argument_group("several scans")

@@ -273,8 +273,12 @@ def test_check_refuses_priors_and_scans_that_cannot_be_judged(tmp_path, capsys):
 def test_trials_of_a_long_readout_see_its_middle(monkeypatch):
     scan = simulate_acquisition(head_phantom((8, 8, 4)), acceleration=2, coils=2)[0]
     seen = []
-    monkeypatch.setattr(sys.modules["mrilab.mismatch"], "reconstruct", lambda used, *rest, **options: seen.append(used.kspace.shape[-1])
-                        or SimpleNamespace(misfit=0.1))
+
+    def instead(used, *rest, **options):                        # noqa: ARG001
+        seen.append(used.kspace.shape[-1])
+        return SimpleNamespace(misfit=0.1)
+
+    monkeypatch.setattr(sys.modules["mrilab.mismatch"], "reconstruct", instead)
     options = SimpleNamespace(tune="discrepancy", seed=0, representation="voxel")
     tuned(scan, load_prior("fixed_3mm"), options, {}, False)
     assert scan.kspace.shape[-1] > 24 and set(seen) == {24} and len(seen) == 14
