@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import matplotlib.pyplot as plt
 import nibabel
 import numpy as np
 import pytest
@@ -134,6 +135,13 @@ def test_a_recorded_scan_by_its_name(tmp_path, capsys, monkeypatch):
     assert run("info", "sigpy_brain8ch") == 0
     text = capsys.readouterr().out
     assert "not here: mrilab fetch sigpy_brain8ch" in text and "voxel size and noise scan are not in the file" in text
+
+
+def test_picture_of_a_single_slice_shows_that_slice(tmp_path):
+    """Across it there are lines, which as pictures would be a hundred times higher than wide."""
+    assert run("reconstruct", "phantom_siemens", "--out", tmp_path / "a.h5", "--method", "zero_filled", "--quiet") == 0
+    height, width, _ = plt.imread(tmp_path / "a.h5.png").shape
+    assert 0.5 < height / width < 2
 
 
 def test_reconstruct_and_compare(folder, capsys, monkeypatch):

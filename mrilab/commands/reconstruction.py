@@ -176,7 +176,7 @@ def save_record(path: Path, record: dict[str, Any]) -> None:
 
 
 def save_picture(path: Path, image: Any, voxel_size: tuple[float, ...], acceleration: float | None = None) -> None:
-    """The middle slices of the three planes as PNG."""
+    """The middle slices of the three planes as PNG; of a single slice, that one."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -188,7 +188,8 @@ def save_picture(path: Path, image: Any, voxel_size: tuple[float, ...], accelera
 
     with plt.rc_context():
         use_style()
-        figure = show_slices([image] * 3, list(PLANES), voxel_size, acceleration, plane=list(PLANES))
+        planes = [name for name, axis in PLANES.items() if min(image.movedim(axis, 0)[0].shape) > 1] or list(PLANES)
+        figure = show_slices([image] * len(planes), planes, voxel_size, acceleration, plane=planes)
         with atomic_path(path) as temporary:
             figure.savefig(temporary)
         plt.close(figure)
