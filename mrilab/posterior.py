@@ -278,7 +278,7 @@ def _sample(name: str, acquisition: Acquisition, prior: Prior, planes: Sequence[
         clean = denoise_slices(x, prior, now, problem.voxel_size, planes[i % len(planes)])
         problem.evaluations += len(clean)
         clean = clean.movedim(0, axes[i % len(axes)])
-        rho = 1 / gamma if gamma is not None else problem.variance * (1 / now**2 + 1 / prior.sigma_data**2)
+        rho = 1 / gamma if gamma is not None else problem.noise**2 * (1 / now**2 + 1 / prior.sigma_data**2)
         image = correct(problem, clean, rho, clean, cg_iterations)
         eps = (x - (image if gamma is None else clean)) / now
         x = image + then * (math.sqrt(1 - eta**2) * eps + eta * draw())

@@ -5,6 +5,7 @@ prior's device, starts from a few steps of regularised least squares, counts the
 and brings the result back.
 """
 
+import functools
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -46,9 +47,6 @@ class Problem:
     noise : float
         Standard deviation of the noise per channel in these units; at least 1e-4, so that a prior has a say
         beside noiseless data.
-    variance : float
-        The square of ``noise``, times what the model leaves of the samples over what noise would (:func:`unexplained`):
-        by how much data and prior are weighed.
     voxel_size : tuple of float
     samples : int
         Complex numbers measured.
@@ -69,6 +67,7 @@ class Problem:
             if not isinstance(value, kind):
                 raise ValueError(f"{name}: found {type(value).__name__}, expected a {kind.__name__}")
         self.begin = time.perf_counter()
+        self.given = acquisition
         acquisition = acquisition.to(next(prior.parameters()).device)
         self.operator = SenseOperator(acquisition.maps, acquisition.mask)
         self.voxel_size, self.prior, self.evaluations = acquisition.voxel_size, prior, 0
@@ -81,13 +80,21 @@ class Problem:
         self.start, self.measured = start / self.scale, measured / self.scale
         self.energy = (acquisition.kspace.abs() / self.scale).square().sum().item()
         self.noise = max(acquisition.noise_level() / self.scale, 1e-4)
-        # not by its square: on the validation person that trusts the data too little (study `solvers`)
-        excess, used = unexplained(acquisition, self.noise * self.scale)
-        self.variance = self.noise**2 * excess
-        self.applications += used
         self.samples = int(acquisition.mask.sum()) * len(acquisition.maps) * acquisition.kspace.shape[-1]
         self.noise_misfit = self.noise * (2 * self.samples / self.energy) ** 0.5
         _warn_of_voxel_size(prior, prior_voxel_size or self.voxel_size)
+
+    @functools.cached_property
+    def variance(self) -> float:
+        """The square of ``noise``, times what the model leaves of the samples over what noise would.
+
+        See :func:`unexplained`. Not times its square: on the validation person that trusts the data too little
+        (study ``solvers``).
+        """
+        part = middle_block(self.given)         # and no more of the k-space goes to the device a second time
+        excess, used = unexplained(part.to(self.start.device), self.noise * self.scale)
+        self.applications += round(used * part.kspace.shape[-1] / self.given.kspace.shape[-1])
+        return self.noise**2 * excess
 
     def data_step(self, target: torch.Tensor, rho: float, x: torch.Tensor, iterations: int) -> torch.Tensor:
         """``min |A x - y|^2 + rho |x - target|^2`` by conjugate gradients from ``x``."""
