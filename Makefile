@@ -13,7 +13,8 @@
 #   make newest    the same with the newest of everything (PYTHON=python3.14)
 #   make coverage  which lines of mrilab the quick tests reach, for the status page
 #   make manifest  the SHA-256 of every file: _build/SHA256SUMS
-#   make results   measure again what the book shows from data/results, trainings included (days; ARGS=--jobs 2)
+#   make priors    train the priors again and let them ship (days on a CPU, minutes on a GPU); commit them, then make results
+#   make results   measure again what the book shows from data/results, with the priors that ship (half a day; ARGS=--jobs 2)
 #   make fuzz      look for files that break the readers (make fuzz FUZZ=20000, examples to try)
 #   make address   write the repository's address everywhere (make address URL=https://github.com/OWNER/NAME)
 PYTHON ?= python3
@@ -25,7 +26,7 @@ export TQDM_DISABLE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: env book test quick lint browser chapters exercises colab links slides pdf lowest newest coverage manifest \
-  results address fuzz clean
+  priors results address fuzz clean
 
 env: $(READY)
 
@@ -138,8 +139,10 @@ manifest:
 	git ls-files -z > _build/tracked
 	xargs -0 sha256sum < _build/tracked > _build/SHA256SUMS
 
+priors: $(READY)
+	TQDM_DISABLE= $(BIN)/python -m studies.train_priors --all --patches 700000 --ship
+
 results: $(READY)
-	TQDM_DISABLE= $(BIN)/python -m studies.train_priors --all --patches 700000
 	TQDM_DISABLE= $(BIN)/python -m studies all $(ARGS)
 
 address: $(READY)
