@@ -29,7 +29,7 @@ from mrilab.methods import METHODS, find, has
 from mrilab.processes import hardware, in_parallel
 from mrilab.writing import atomic_path
 
-from .results import RESULTS, ROOT, Result, load, shown, weights_in, write_rows
+from .results import RESULTS, ROOT, Result, command, load, shown, weights_in, write_rows
 
 RUNS = ROOT / "runs"
 # What a dry run asks instead, and the arguments whose values are different kinds of a job: it does one of each.
@@ -87,7 +87,7 @@ def digests(asked):
     {'diverse': 64, 'qtim_MRHead': 64}
     >>> digests({"prior": "runs/three_d/absent.safetensors"})
     Traceback (most recent call last):
-    FileNotFoundError: runs/three_d/absent.safetensors: no such file
+    FileNotFoundError: runs/three_d/absent.safetensors: no such file; python -m studies three_d makes it
     """
     if isinstance(asked, dict):
         return digests(list(asked.values()))
@@ -99,7 +99,8 @@ def digests(asked):
     if asked in known:              # whoever loads it verifies the file
         return {asked: known[asked]}
     if not Path(asked).is_file():
-        raise FileNotFoundError(f"{shown(asked)}: no such file")
+        made = [f"; {command(part)} makes it" for part in Path(asked).parts[:-1] if part in catalogue()]
+        raise FileNotFoundError(f"{shown(asked)}: no such file{''.join(made)}")
     status = os.stat(asked)
     return {shown(asked): _digest(asked, status.st_mtime_ns, status.st_size)}
 

@@ -17,7 +17,7 @@ import torch
 from mrilab import methods
 from mrilab.datasets import list_datasets
 from mrilab.volumes import Reconstruction, Volume, load_volume, save_volume
-from studies import results, runner, scans, sweep, tuning
+from studies import limits, results, runner, scans, sweep, tuning
 from studies.__main__ import main
 from studies.runner import Runner
 from studies.scans import reconstruction
@@ -580,6 +580,13 @@ def test_a_result_of_other_weights_is_refused(tmp_path):
     (tmp_path / "scaling.json").write_text('{"weights":')
     with pytest.raises(ValueError, match="found a truncated file"):
         results.load("scaling", tmp_path)
+
+
+def test_limits_take_the_sampler_that_was_found_best():
+    found = {row["method"]: row["settings"] for row in results.load("samplers")["rows"]
+             if row["walks"] == 1 and row["budget"] == 1000}
+    for method in ("dds", "tpdm"):
+        assert found[method]["sigma"] == limits.SAMPLER["sigma"] and found[method]["eta"] == 1.0
 
 
 def test_shipped_results_are_read_and_belong_to_a_study():
