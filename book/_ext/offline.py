@@ -20,6 +20,7 @@ STATIC = Path(__file__).parent / "static"
 TEMPLATES = Path(__file__).parent / "templates"
 ICON = re.compile(r'"?([\w-]+)"?:\[\d+,\d+,\[([^\[\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?')     # two names
 WIDGET = "application/vnd.jupyter.widget-view+json"
+WITHOUT_SCRIPTS = "<noscript><p>Where the browser runs JavaScript, this figure is interactive.</p></noscript>"
 logger = logging.getLogger(__name__)
 
 
@@ -65,6 +66,7 @@ class KeepStills(SphinxPostTransform):
             if bundle.get("nb_element") == "mime_bundle" and {WIDGET, "image/png"} <= set(forms):
                 still = nodes.container(classes=["mri-still"])
                 still += [child.deepcopy() for child in forms["image/png"].children]
+                still += nodes.raw("", WITHOUT_SCRIPTS, format="html")
                 bundle.parent.insert(bundle.parent.index(bundle) + 1, still)
 
 

@@ -77,5 +77,6 @@ await forgetful.getByRole('button', { name: 'Show the solution' }).click();
 report.forgetful = await solutions(forgetful);
 const plain = await open(null, await chrome.newContext({ javaScriptEnabled: false }));
 report.plain = [await plain.locator('.prediction').count(), await plain.locator('.solution section:visible').count()];
+report.still = [await plain.locator('.mri-still img:visible').count(), await plain.locator('.mri-still noscript p:visible').count()];
 await chrome.close();
 console.log(JSON.stringify(report));

@@ -106,6 +106,7 @@ def test_exercises_that_ask_for_a_prediction_wait_for_it():
     assert seen["forgetful"] == but(first, seen=True, open=True, written="none")
     assert all(state["seen"] and not state["asks"] for state in seen["printed"])
     assert seen["plain"] == [0, len(predict)]
+    assert seen["still"] == [1, 1]                  # the interactive figure: its picture, and a sentence
     light, dark = seen["grounds"]
     assert light != dark and 300 < seen["right"] <= 390
 
