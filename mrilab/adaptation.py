@@ -26,7 +26,7 @@ from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
-from .checks import PLANES, check_falling, check_whole, in_plane
+from .checks import PLANES, check_falling, check_whole, in_plane, picture_planes
 from .diffusion import Prior, to_channels, to_complex
 from .holdout import prediction_error, split_samples, used_part
 from .metrics import percentile
@@ -209,7 +209,7 @@ def adapt(acquisition: Acquisition, prior: Prior, *, rank: int = 4, steps: int =
     if not factors:
         raise ValueError("prior: found no matrix of weights, expected a network")
     image = image_of(used_part(rest, targets), prior)
-    whole = [p for p in planes if min(image.movedim(PLANES[p], 0)[0].shape) > 1] or planes
+    whole = picture_planes(image.shape, planes)
     learning = _learn(rest, targets, image, prior, factors, steps, learning_rate, sigma, whole, generator)
     for loss in (bar := tqdm(learning, desc="adapt", total=steps, disable=not progress)):
         losses.append(loss)

@@ -28,6 +28,17 @@ def in_plane(voxel_size: Sequence[float], axis: int) -> tuple[float, ...]:
     return tuple(d for a, d in enumerate(voxel_size) if a != axis)
 
 
+def picture_planes(shape: Sequence[int], planes: Sequence[str] = tuple(PLANES)) -> tuple[str, ...]:
+    """The planes whose slices are pictures: across a single slice they are lines. All of them where none are.
+
+    Examples
+    --------
+    >>> picture_planes((1, 160, 160)), picture_planes((1, 1, 160), ["axial"])
+    (('axial',), ('axial',))
+    """
+    return tuple(p for p in planes if min(in_plane(shape, PLANES[p])) > 1) or tuple(planes)
+
+
 def check_choice(value: Any, name: str, choices: Collection[str]) -> None:
     """ValueError naming ``name`` if ``value`` is none of the ``choices``.
 

@@ -37,7 +37,7 @@ import torch
 from scipy.stats import t as student
 from tqdm import tqdm
 
-from .checks import PLANES, check_choice, check_falling, check_whole
+from .checks import PLANES, check_choice, check_falling, check_whole, picture_planes
 from .diffusion import Prior, to_channels, to_complex
 from .fourier import ifft3c
 from .holdout import FEWEST, Chosen, choose_settings, estimated_psnr, rings_of, split_samples, used_part
@@ -198,8 +198,8 @@ def divergence(acquisition: Acquisition, priors: Priors, reference: Prior | str 
     if isinstance(reference, str):
         reference = load_prior(reference, device)
     x = problem.start * (1 + REGULARIZATION)
-    whole = [p for p in PLANES if min(x.movedim(PLANES[p], 0)[0].shape) > 1]
-    planes = [p for p in planes if p in whole] or whole or list(planes)
+    whole = picture_planes(x.shape)
+    planes = [p for p in planes if p in whole] or whole
     measured = acquisition.kspace.to(x.device) / problem.scale
     trapezoid = np.full(levels, math.log(sigma[0] / sigma[1]) / (levels - 1))
     trapezoid[[0, -1]] /= 2

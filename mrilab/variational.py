@@ -17,7 +17,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .checks import PLANES, check_choice, check_falling, check_voxel_size, check_weight, check_whole, in_plane
+from .checks import (
+    PLANES,
+    check_choice,
+    check_falling,
+    check_voxel_size,
+    check_weight,
+    check_whole,
+    in_plane,
+    picture_planes,
+)
 from .diffusion import Prior, ddpm_sigma, to_channels, to_complex
 from .problem import Callback, Problem, denoise_slices
 from .representations import Representation, represent
@@ -410,7 +419,7 @@ def reconstruct(acquisition: Acquisition, prior: Prior, representation: str = "v
     if representation != "voxel":
         prior_voxel_size = _home(acquisition, prior, prior_voxel_size)
     problem = Problem(acquisition, prior, prior_voxel_size)
-    planes = tuple(p for p in planes if min(problem.start.movedim(PLANES[p], 0)[0].shape) > 1) or planes
+    planes = picture_planes(problem.start.shape, planes)
     if prior.dims == 3 and setting == "paper":
         raise ValueError("setting: found 'paper', expected 'fast': this prior takes volumes, not slices")
     start = problem.measured if setting == "paper" else problem.start

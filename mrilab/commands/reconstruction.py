@@ -182,13 +182,13 @@ def save_picture(path: Path, image: Any, voxel_size: tuple[float, ...], accelera
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from ..checks import PLANES
+    from ..checks import picture_planes
     from ..plotting import show_slices, use_style
     from ..writing import atomic_path
 
     with plt.rc_context():
         use_style()
-        planes = [name for name, axis in PLANES.items() if min(image.movedim(axis, 0)[0].shape) > 1] or list(PLANES)
+        planes = list(picture_planes(image.shape))
         figure = show_slices([image] * len(planes), planes, voxel_size, acceleration, plane=planes)
         with atomic_path(path) as temporary:
             figure.savefig(temporary)
