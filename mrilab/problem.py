@@ -91,9 +91,8 @@ class Problem:
         See :func:`unexplained`. Not times its square: on the validation person that trusts the data too little
         (study ``solvers``).
         """
-        part = middle_block(self.given)         # and no more of the k-space goes to the device a second time
-        excess, used = unexplained(part.to(self.start.device), self.noise * self.scale)
-        self.applications += round(used * part.kspace.shape[-1] / self.given.kspace.shape[-1])
+        excess, used = unexplained(self.given, self.noise * self.scale, self.start.device)
+        self.applications += used
         return self.noise**2 * excess
 
     def data_step(self, target: torch.Tensor, rho: float, x: torch.Tensor, iterations: int) -> torch.Tensor:
@@ -121,7 +120,7 @@ class Problem:
 
 
 @torch.no_grad()
-def unexplained(acquisition: Acquisition, noise: float, seed: int = 0) -> tuple[float, int]:
+def unexplained(acquisition: Acquisition, noise: float, device: str | torch.device = "cpu") -> tuple[float, int]:
     """What least squares leaves of the samples, over what it leaves of noise alone: 1 where the model is right.
 
     Sensitivities estimated from few samples, sensitivities that change within a large voxel, and a noise level told
@@ -134,8 +133,8 @@ def unexplained(acquisition: Acquisition, noise: float, seed: int = 0) -> tuple[
     acquisition : Acquisition
     noise : float
         Standard deviation of the k-space noise, real and imaginary part each; above 0.
-    seed : int
-        Of the noise.
+    device : str or torch.device
+        Where the work is done; no more than the middle of the readout is copied there.
 
     Returns
     -------
@@ -151,10 +150,10 @@ def unexplained(acquisition: Acquisition, noise: float, seed: int = 0) -> tuple[
     >>> [round(unexplained(a, scan.noise)[0]) for a in (scan, wrong)]
     [1, 3]
     """
-    part = middle_block(acquisition)
+    part = middle_block(acquisition).to(device)
     operator, samples = SenseOperator(part.maps, part.mask), part.mask[..., None]
-    drawn = torch.randn(*part.kspace.shape, 2, generator=torch.Generator().manual_seed(seed))
-    alone = noise * torch.view_as_complex(drawn).to(part.kspace.device) * samples
+    drawn = torch.randn(*part.kspace.shape, 2, generator=torch.Generator().manual_seed(0))
+    alone = noise * torch.view_as_complex(drawn).to(device) * samples
 
     def left(kspace: torch.Tensor) -> tuple[float, int]:
         x, used = conjugate_gradients(lambda v: operator.normal(v).add_(v, alpha=1e-4), operator.adjoint(kspace),
