@@ -54,7 +54,7 @@ def conduct(options, how):
         check_choice(name, "study", studies)
     if not out.is_dir():
         raise ValueError(f"{out}: no such folder; it is where the results should go")
-    if not options.dry:
+    if not options.dry and any(hasattr(studies[name], "here") for name in names):       # which asks for people
         bring(PEOPLE)
     for name in names:
         begin = time.monotonic()

@@ -112,13 +112,12 @@ def study(run):
     ablations = rows([(8, "fast", tuned["fast"] | a) for a in ABLATIONS])
     longer = rows([(8, "paper", tuned["paper"] | dict(iterations=n)) for n in LONGER])
     sparse = rows([(24, "fast", tuned["fast"] | a) for a in SPARSE])
-    scans = []
-    for scan, left in zip(SCANS, run.rows(excess, SCANS)):
-        found = run.rows(reconstruction, [
-            scan | dict(volume=VALIDATION, block=BLOCK, seed=0, method="variational", prior="diverse", settings=tried)
-            for tried in TRIED])
-        scans.append(scan | dict(excess=left["excess"], trials=[
-            dict(settings=settings, psnr=row["psnr"]) for settings, row in zip(TRIED, found)]))
+    found = iter(run.rows(reconstruction, [
+        scan | dict(volume=VALIDATION, block=BLOCK, seed=0, method="variational", prior="diverse", settings=settings)
+        for scan in SCANS for settings in TRIED]))
+    scans = [scan | dict(excess=left["excess"], trials=[dict(settings=settings, psnr=next(found)["psnr"])
+                                                        for settings in TRIED])
+             for scan, left in zip(SCANS, run.rows(excess, SCANS))]
     return dict(trials=trials, tuned=tuned, rows=tested, longer=longer, scans=scans,
                 ablations=[a | dict(changed=c) for a, c in zip(ablations, ABLATIONS)],
                 sparse=[a | dict(changed=c) for a, c in zip(sparse, SPARSE)])

@@ -483,7 +483,6 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(runner, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(sys.modules["studies.__main__"], "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(sys.modules["studies.__main__"], "PEOPLE", [])
     monkeypatch.setattr(runner, "commit", lambda: state.commit)
     first = SimpleNamespace(
         __doc__="Halves.", RESULTS=["first.json"], study=lambda run: {"rows": [
@@ -501,6 +500,7 @@ def small(tmp_path, monkeypatch):
 def test_people_who_are_not_at_hand_are_fetched_before_a_study(small, monkeypatch, capsys):
     """One who cannot be had is named, and the study goes on; a dry run asks for nobody."""
     asked = []
+    small.studies["first"].here = scans.here
     monkeypatch.setattr(sys.modules["studies.__main__"], "PEOPLE", ["near", "far"])
     monkeypatch.setattr(scans, "at_hand", lambda name: name == "near")
 
