@@ -7,7 +7,9 @@ reconstructs a block of the test head at the voxel sizes of training and beyond.
 of its own, whose peak memory is measured.
 """
 
-import multiprocessing
+import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -71,8 +73,11 @@ def denoised(voxel_size, prior, how):
 
 def denoising(voxel_size, prior, how):
     """The same, in a process that has done nothing else."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(denoised, (voxel_size, prior, how))
+    asked = json.dumps(dict(voxel_size=voxel_size, prior=prior, how=how))
+    found = subprocess.run([sys.executable, "-m", __name__, asked], cwd=ROOT, capture_output=True, text=True)
+    if found.returncode:
+        raise ValueError(found.stderr.strip().splitlines()[-1])
+    return json.loads(found.stdout)
 
 
 def study(run):
@@ -100,3 +105,7 @@ def study(run):
                                  for how in (["volume"] if name == "3D" else ["three planes", "axial only"])])
     return dict(acceleration=8, voxel_sizes=VOXEL_SIZES, training=[budget(row) for row in trained], trials=trials,
                 rows=tested, sigma=SIGMA, denoising=[row | dict(prior=names[row["prior"]]) for row in whole])
+
+
+if __name__ == "__main__":
+    print(json.dumps(denoised(**json.loads(sys.argv[1]))))
