@@ -16,7 +16,8 @@ RESULTS = ["coarser.json"]
 STEPS = {"cg_iterations": [1, 20]}
 METHODS = [CLASSICAL[0], variational(["diverse", "fixed_3mm"]),
            variational(["fixed_3mm"], ["nearest", "trilinear", "fourier"], tune=STEPS | WEIGHT)]
-KEPT = ("label", "volume", "voxel_size", "settings", "psnr", "psnr_head", "network_evaluations")
+KEPT = ("label", "volume", "voxel_size", "acceleration", "block", "coils", "noise", "seed", "settings", "psnr",
+        "network_evaluations")
 
 
 def study(run):
