@@ -252,6 +252,8 @@ def half_quadratic_splitting(problem: Problem, image: Representation, planes: Se
     generator : torch.Generator
         On the CPU; decides which slices.
     iterations : int
+        With 48 for the default a scan gains 0.1 dB on average and at R = 24 0.4 dB; more than 48 bring nothing (chapter
+        7).
     fraction : float, optional
         Share of each plane's slices to denoise in an iteration; None is one over the number of planes.
     slices, slab : int
