@@ -103,7 +103,7 @@ class Reading:
                 if name == self.best or not self.behind(name)[0] > self.behind(name)[1]]
 
 
-def named(priors: Priors, device: str | torch.device = "cpu") -> dict[str, Prior]:
+def by_name(priors: Priors, device: str | torch.device = "cpu") -> dict[str, Prior]:
     """The priors by their names, which a mapping has; an object in a list is called by its kind and place.
 
     Raises
@@ -113,7 +113,7 @@ def named(priors: Priors, device: str | torch.device = "cpu") -> dict[str, Prior
 
     Examples
     --------
-    >>> list(named(["diverse", load_prior("fixed_1mm")]))
+    >>> list(by_name(["diverse", load_prior("fixed_1mm")]))
     ['diverse', 'Prior 2']
     """
     if isinstance(priors, Mapping) and priors:
@@ -187,7 +187,7 @@ def divergence(acquisition: Acquisition, priors: Priors, reference: Prior | str 
     check_whole(levels, "levels")
     if levels < 2:
         raise ValueError(f"levels: found {levels}, expected 2 or more noise levels")
-    compared = named(priors, device)
+    compared = by_name(priors, device)
     first = next(iter(compared.values()))
     with quiet():
         problem = Problem(acquisition, first)
@@ -324,7 +324,7 @@ def held_out(acquisition: Acquisition, priors: Priors, share: float = 0.1, split
     ('dB', 8, True)
     """
     check_whole(splits, "splits")
-    compared = named(priors, device)
+    compared = by_name(priors, device)
     operator, energy = SenseOperator(acquisition.maps, acquisition.mask), _energy(acquisition.kspace)
     found: dict[str, tuple[float, ...]] = dict.fromkeys(compared, ())
     bar = tqdm(total=splits * len(compared), desc="held-out samples", disable=not progress)
@@ -385,7 +385,7 @@ def mismatch(acquisition: Acquisition, priors: Priors, meters: Sequence[str] = t
     for meter in meters:
         if meter not in METERS:
             raise ValueError(f"meters: found {meter!r}, expected some of {', '.join(METERS)}")
-    compared = named(priors, device)
+    compared = by_name(priors, device)
     return {meter: METERS[meter](acquisition, compared, seed=seed, device=device, progress=progress)
             for meter in meters}
 

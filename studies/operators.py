@@ -15,7 +15,7 @@ import torch
 
 from mrilab.diffusion import to_channels
 from mrilab.fourier import resample
-from mrilab.neural_operator import INTERPOLATIONS
+from mrilab.neural_operator import KERNEL_INTERPOLATIONS
 
 from .denoising import quality, slices_of
 from .scans import VALIDATION, prior_of, reconstruction
@@ -24,7 +24,7 @@ RESULTS = ["operators.json"]
 PLAIN = ("fixed_1mm", "fixed_2mm", "fixed_3mm", "diverse")
 OPERATORS = ("operator_1mm", "operator_2mm")
 WAYS = [dict(prior=name, interpolation=None) for name in PLAIN] + [
-    dict(prior=name, interpolation=i) for name in OPERATORS for i in INTERPOLATIONS]
+    dict(prior=name, interpolation=i) for name in OPERATORS for i in KERNEL_INTERPOLATIONS]
 VOXEL_SIZES, SIGMAS = (1, 1.5, 2, 3), (0.05, 0.1, 0.2)
 
 
