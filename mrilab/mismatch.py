@@ -45,6 +45,7 @@ from .metrics import head_mask
 from .operators import SenseOperator
 from .priors import load_prior
 from .problem import REGULARIZATION, Problem, denoise_slices
+from .simulate import white_noise
 from .trials import Ranges
 from .variational import SETTINGS, reconstruct
 from .volumes import Acquisition, Reconstruction
@@ -208,7 +209,7 @@ def divergence(acquisition: Acquisition, priors: Priors, reference: Prior | str 
     found = {name: np.zeros(PARTS) for name in compared}
     bar = tqdm(total=levels * len(planes) * len(compared), desc="divergence", disable=not progress)
     for level, width in zip(np.geomspace(sigma[0], sigma[1], levels).tolist(), trapezoid):
-        noise = torch.view_as_complex(torch.randn(*x.shape, 2, generator=generator)).to(x.device)
+        noise = white_noise(x.shape, generator).to(x.device)
         # the measured noise is in x: with what is added it makes the level; what is taken from the target decorrelates
         added = math.sqrt(max(level**2 - problem.noise**2, 0))
         target = measured - problem.noise**2 / max(added, 1e-9) * problem.operator.forward(noise)
