@@ -48,6 +48,6 @@ def test_all_priors_side_by_side(tmp_path, monkeypatch):
         assert result.returncode == 0, result.stderr
         assert "not at hand: fnndsc_adi_T1" in result.stdout
         report = json.loads((tmp_path / "report.json").read_text())
-        assert [p["name"] for p in report["priors"] if p["finished"] and p["patches"] == 8] == ["fixed_3mm", "diverse"]
+        assert {p["name"] for p in report["priors"] if p["finished"] and p["patches"] == 8} == {"fixed_3mm", "diverse"}
     assert load_prior(tmp_path / "diverse.safetensors").voxel_sizes == (1, 4)
     assert not list(tmp_path.glob("*.checkpoint"))
