@@ -351,8 +351,8 @@ def _energy(kspace: torch.Tensor) -> torch.Tensor:
 METERS: dict[str, Callable[..., Reading]] = {"divergence": divergence, "held-out": held_out}
 
 
-def mismatch(acquisition: Acquisition, priors: Priors, meters: Sequence[str] = tuple(METERS), seed: int = 0,
-             device: str | torch.device = "cpu", progress: bool = True) -> dict[str, Reading]:
+def mismatch(acquisition: Acquisition, priors: Priors, seed: int = 0, device: str | torch.device = "cpu",
+             progress: bool = True) -> dict[str, Reading]:
     """Both meters on the same scan and priors, with their defaults.
 
     Parameters
@@ -360,35 +360,31 @@ def mismatch(acquisition: Acquisition, priors: Priors, meters: Sequence[str] = t
     acquisition : Acquisition
     priors : list of str or Prior, or dict of Prior
         Shipped ones or files by name, or priors.
-    meters : sequence of str
-        Of ``"divergence"`` and ``"held-out"``.
     seed, device, progress
         As for :func:`divergence`.
 
     Returns
     -------
     dict
-        Name of a meter to its :class:`Reading`: ``reading.best``, ``reading.equal``, ``reading.behind(name)``.
+        ``"divergence"`` and ``"held-out"`` to their :class:`Reading`: ``reading.best``, ``reading.equal``,
+        ``reading.behind(name)``.
 
     Raises
     ------
     ValueError
-        For an unknown meter, no prior, or a scan with too few samples to hold any out.
+        For no prior, or a scan with too few samples to hold any out.
 
     Examples
     --------
     >>> from mrilab.simulate import head_phantom, simulate_acquisition
     >>> acquisition = simulate_acquisition(head_phantom((8, 8, 8)), acceleration=2)[0].readout_block(8, 12)
-    >>> found = mismatch(acquisition, ["diverse", "fixed_1mm"], ["divergence"], progress=False)
+    >>> found = mismatch(acquisition, ["diverse", "fixed_1mm"], progress=False)
     >>> found["divergence"].best in ("diverse", "fixed_1mm")
     True
     """
-    for meter in meters:
-        if meter not in METERS:
-            raise ValueError(f"meters: found {meter!r}, expected some of {', '.join(METERS)}")
     compared = by_name(priors, device)
-    return {meter: METERS[meter](acquisition, compared, seed=seed, device=device, progress=progress)
-            for meter in meters}
+    return {name: meter(acquisition, compared, seed=seed, device=device, progress=progress)
+            for name, meter in METERS.items()}
 
 
 def as_options(settings: Mapping[str, Any], first: float) -> dict[str, Any]:

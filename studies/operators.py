@@ -16,6 +16,7 @@ import torch
 from mrilab.diffusion import to_channels
 from mrilab.fourier import resample
 from mrilab.neural_operator import KERNEL_INTERPOLATIONS
+from mrilab.trials import best_trial
 
 from .denoising import quality, slices_of
 from .scans import VALIDATION, prior_of, reconstruction
@@ -49,7 +50,7 @@ def study(run):
         way | dict(volume=VALIDATION, voxel_size=d, block=(-6, 6), method="variational", settings={})
         for d in (1.5, 3) for way in WAYS if way["prior"] in (*OPERATORS, "diverse")],
         columns=("prior", "interpolation", "voxel_size", "settings", "psnr"))
-    chosen = [max((row for row in found if (row["voxel_size"], row["prior"]) == key), key=lambda row: row["psnr"])
+    chosen = [best_trial([row for row in found if (row["voxel_size"], row["prior"]) == key])
               for key in itertools.product((1.5, 3), OPERATORS)]
     return dict(volume=VALIDATION, rows=rows, samplings=samplings, reconstructions=found,
                 chosen=[{k: row[k] for k in ("prior", "interpolation", "voxel_size")} for row in chosen])

@@ -205,8 +205,6 @@ def test_what_the_meters_refuse(phantom):
         mismatch(acquisition, [])
     with pytest.raises(ValueError, match="^priors: found diverse, diverse, expected one or more, each once"):
         by_name(["diverse", "diverse"])
-    with pytest.raises(ValueError, match="^meters: found 'magic', expected some of divergence, held-out"):
-        mismatch(acquisition, ["diverse"], ["magic"])
     with pytest.raises(ValueError, match="^sigma: found"):
         divergence(acquisition, ["diverse"], sigma=(0.1, 0.2))
     with pytest.raises(ValueError, match="^levels: found 1, expected 2 or more"):

@@ -10,8 +10,6 @@ from ..fourier import fft3c
 from .claims import check_axes
 from .scan import Scan, measurement_of, something_measured
 
-LOOKED_AT = 16          # positions along x
-
 
 def open_calgary(path: Path, voxel_size: tuple[float, ...] | None) -> Scan:
     """Calgary-Campinas: x is in image space, complex numbers are interleaved pairs of real channels.
