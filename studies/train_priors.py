@@ -185,6 +185,7 @@ def train_all(options):
         patches = budget(list(rates), options.beside, until - time.time())
     if patches < options.batch:
         raise SystemExit(f"--minutes: found {options.minutes:g}, expected more: not one batch is done in time")
+    print(f"{patches} patches of each, {options.beside} beside each other", flush=True)
     report = dict(patches=patches, batch=options.batch, beside=options.beside, hardware=hardware(options.device),
                   torch=torch.__version__, date=datetime.date.today().isoformat(), priors=[])
 
