@@ -25,10 +25,11 @@ from mrilab.processes import hardware
 from mrilab.simulate import head_phantom
 from mrilab.volumes import Volume
 from mrilab.writing import atomic_path
-from studies.train_priors import LIGHT, PATCH, PEAK, WIDTHS
+from studies.train_priors import LIGHT, PATCH, WIDTHS
 from studies.trainings import flops as flops_of
 
 BF16 = diffusion.bf16
+PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "T4": 65e12}         # bfloat16 (T4: float16), dense
 HOW = ["float32", "bfloat16", "recorded", "compiled"]        # the last two on a GPU
 
 

@@ -32,6 +32,7 @@ from .holdout import prediction_error, split_samples, used_part
 from .metrics import percentile
 from .mismatch import quiet
 from .operators import SenseOperator
+from .simulate import white_noise
 from .variational import reconstruct
 from .volumes import Acquisition
 
@@ -239,7 +240,7 @@ def _learn(rest: Acquisition, targets: torch.Tensor, image: torch.Tensor, prior:
     for _ in range(steps):
         plane = planes[int(torch.randint(len(planes), (), generator=generator))]
         level = sigma[0] * (sigma[1] / sigma[0]) ** torch.rand((), generator=generator).item()
-        noise = torch.view_as_complex(torch.randn(*image.shape, 2, generator=generator)).to(image.device)
+        noise = white_noise(image.shape, generator).to(image.device)
         denoised = denoised_volume(image / scale + level * noise, prior, updated(prior, factors), level,
                                    rest.voxel_size, plane)
         loss = 20 * ((operator.forward(denoised) - measured).norm() / measured.norm()).log10()

@@ -19,7 +19,7 @@ from .checks import check_choice
 from .coils import calibration_side
 from .fourier import middle
 from .operators import SenseOperator, relative_misfit
-from .trials import Ranges, at_edge, best_trial, beyond, coarse_trials, fine_trials
+from .trials import Ranges, at_edge, best_trial, coarse_trials, fine_trials, further_trials
 from .volumes import Acquisition, Reconstruction
 
 FEWEST = 4              # positions to leave out: the error of fewer says nothing
@@ -390,7 +390,7 @@ def _to_try(ranges: Ranges, trials: int, tried: list[dict[str, Any]]) -> Iterato
     count = trials - FINE
     yield from coarse_trials(ranges, count)
     while len(tried) < trials and any(trial["score"] is not None for trial in tried):
-        further = [s for s in (*beyond(ranges, tried, "score", count),
+        further = [s for s in (*further_trials(ranges, tried, "score", count),
                                *fine_trials(ranges, best_trial(tried, "score")["settings"], count))
                    if s not in [trial["settings"] for trial in tried]]
         if not further:

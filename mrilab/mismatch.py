@@ -45,6 +45,7 @@ from .metrics import head_mask
 from .operators import SenseOperator
 from .priors import load_prior
 from .problem import REGULARIZATION, Problem, denoise_slices
+from .simulate import white_noise
 from .trials import Ranges
 from .variational import SETTINGS, reconstruct
 from .volumes import Acquisition, Reconstruction
@@ -103,7 +104,7 @@ class Reading:
                 if name == self.best or not self.behind(name)[0] > self.behind(name)[1]]
 
 
-def named(priors: Priors, device: str | torch.device = "cpu") -> dict[str, Prior]:
+def by_name(priors: Priors, device: str | torch.device = "cpu") -> dict[str, Prior]:
     """The priors by their names, which a mapping has; an object in a list is called by its kind and place.
 
     Raises
@@ -113,7 +114,7 @@ def named(priors: Priors, device: str | torch.device = "cpu") -> dict[str, Prior
 
     Examples
     --------
-    >>> list(named(["diverse", load_prior("fixed_1mm")]))
+    >>> list(by_name(["diverse", load_prior("fixed_1mm")]))
     ['diverse', 'Prior 2']
     """
     if isinstance(priors, Mapping) and priors:
@@ -187,7 +188,7 @@ def divergence(acquisition: Acquisition, priors: Priors, reference: Prior | str 
     check_whole(levels, "levels")
     if levels < 2:
         raise ValueError(f"levels: found {levels}, expected 2 or more noise levels")
-    compared = named(priors, device)
+    compared = by_name(priors, device)
     first = next(iter(compared.values()))
     with quiet():
         problem = Problem(acquisition, first)
@@ -208,7 +209,7 @@ def divergence(acquisition: Acquisition, priors: Priors, reference: Prior | str 
     found = {name: np.zeros(PARTS) for name in compared}
     bar = tqdm(total=levels * len(planes) * len(compared), desc="divergence", disable=not progress)
     for level, width in zip(np.geomspace(sigma[0], sigma[1], levels).tolist(), trapezoid):
-        noise = torch.view_as_complex(torch.randn(*x.shape, 2, generator=generator)).to(x.device)
+        noise = white_noise(x.shape, generator).to(x.device)
         # the measured noise is in x: with what is added it makes the level; what is taken from the target decorrelates
         added = math.sqrt(max(level**2 - problem.noise**2, 0))
         target = measured - problem.noise**2 / max(added, 1e-9) * problem.operator.forward(noise)
@@ -324,7 +325,7 @@ def held_out(acquisition: Acquisition, priors: Priors, share: float = 0.1, split
     ('dB', 8, True)
     """
     check_whole(splits, "splits")
-    compared = named(priors, device)
+    compared = by_name(priors, device)
     operator, energy = SenseOperator(acquisition.maps, acquisition.mask), _energy(acquisition.kspace)
     found: dict[str, tuple[float, ...]] = dict.fromkeys(compared, ())
     bar = tqdm(total=splits * len(compared), desc="held-out samples", disable=not progress)
@@ -350,8 +351,8 @@ def _energy(kspace: torch.Tensor) -> torch.Tensor:
 METERS: dict[str, Callable[..., Reading]] = {"divergence": divergence, "held-out": held_out}
 
 
-def mismatch(acquisition: Acquisition, priors: Priors, meters: Sequence[str] = tuple(METERS), seed: int = 0,
-             device: str | torch.device = "cpu", progress: bool = True) -> dict[str, Reading]:
+def mismatch(acquisition: Acquisition, priors: Priors, seed: int = 0, device: str | torch.device = "cpu",
+             progress: bool = True) -> dict[str, Reading]:
     """Both meters on the same scan and priors, with their defaults.
 
     Parameters
@@ -359,35 +360,31 @@ def mismatch(acquisition: Acquisition, priors: Priors, meters: Sequence[str] = t
     acquisition : Acquisition
     priors : list of str or Prior, or dict of Prior
         Shipped ones or files by name, or priors.
-    meters : sequence of str
-        Of ``"divergence"`` and ``"held-out"``.
     seed, device, progress
         As for :func:`divergence`.
 
     Returns
     -------
     dict
-        Name of a meter to its :class:`Reading`: ``reading.best``, ``reading.equal``, ``reading.behind(name)``.
+        ``"divergence"`` and ``"held-out"`` to their :class:`Reading`: ``reading.best``, ``reading.equal``,
+        ``reading.behind(name)``.
 
     Raises
     ------
     ValueError
-        For an unknown meter, no prior, or a scan with too few samples to hold any out.
+        For no prior, or a scan with too few samples to hold any out.
 
     Examples
     --------
     >>> from mrilab.simulate import head_phantom, simulate_acquisition
     >>> acquisition = simulate_acquisition(head_phantom((8, 8, 8)), acceleration=2)[0].readout_block(8, 12)
-    >>> found = mismatch(acquisition, ["diverse", "fixed_1mm"], ["divergence"], progress=False)
+    >>> found = mismatch(acquisition, ["diverse", "fixed_1mm"], progress=False)
     >>> found["divergence"].best in ("diverse", "fixed_1mm")
     True
     """
-    for meter in meters:
-        if meter not in METERS:
-            raise ValueError(f"meters: found {meter!r}, expected some of {', '.join(METERS)}")
-    compared = named(priors, device)
-    return {meter: METERS[meter](acquisition, compared, seed=seed, device=device, progress=progress)
-            for meter in meters}
+    compared = by_name(priors, device)
+    return {name: meter(acquisition, compared, seed=seed, device=device, progress=progress)
+            for name, meter in METERS.items()}
 
 
 def as_options(settings: Mapping[str, Any], first: float) -> dict[str, Any]:

@@ -25,9 +25,9 @@ from .checks import check_choice
 from .diffusion import Prior, bf16
 from .unet import UNet
 
-INTERPOLATIONS = ("bilinear", "fourier", "zero_padded")
+KERNEL_INTERPOLATIONS = ("bilinear", "fourier", "zero_padded")
 SIZE = 5                # samples of a kernel along an axis, one training pixel apart
-COARSE = 2.0            # pitch of the inner grid, in training pixels
+PITCH = 2.0            # pitch of the inner grid, in training pixels
 TOLERANCE = 0.03        # a voxel size this close to the training one counts as it: matrix sizes are whole numbers
 
 
@@ -59,7 +59,7 @@ def taps(ratio: float, interpolation: str = "bilinear") -> torch.Tensor:
             [0.0000, 0.5000, 1.0000, 0.5000, 0.0000],
             [0.0000, 0.0000, 0.0000, 0.5000, 1.0000]])
     """
-    check_choice(interpolation, "interpolation", INTERPOLATIONS)
+    check_choice(interpolation, "interpolation", KERNEL_INTERPOLATIONS)
     reach = SIZE // 2
     spacing = max(ratio, 1.0)                               # of the coarser grid, in training pixels
     nodes = 2 * math.ceil(reach / spacing - 1e-6) + 1       # of the coarser grid on the kernel
@@ -187,7 +187,7 @@ class NeuralOperator(nn.Module):
     voxel_size : float
         In-plane size of the training pixels, mm.
     widths : tuple of int
-        Channels on the slice's grid, and of the inner U-Net, whose grid has ``COARSE`` training pixels.
+        Channels on the slice's grid, and of the inner U-Net, whose grid has ``PITCH`` training pixels.
 
     Examples
     --------
@@ -219,9 +219,9 @@ class NeuralOperator(nn.Module):
         multiple = 2 ** (len(self.widths) - 2)
         to, back = [], []
         for n, r in zip(x.shape[-2:], ratios if matrices else (1.0, 1.0)):
-            m = multiple * math.ceil(n * r / (COARSE * multiple) - 1e-3)
-            to.append(resampling(n, r, m, COARSE).to(x.device))
-            back.append(resampling(m, COARSE, n, r).to(x.device))
+            m = multiple * math.ceil(n * r / (PITCH * multiple) - 1e-3)
+            to.append(resampling(n, r, m, PITCH).to(x.device))
+            back.append(resampling(m, PITCH, n, r).to(x.device))
 
         embedding = self.inner.encode(condition)
         x = self.down(convolve(x, self.first, matrices), embedding, matrices)
@@ -270,7 +270,7 @@ class OperatorPrior(Prior):
         if voxel_sizes[0] != voxel_sizes[1] or not voxel_sizes[0] > 0:
             raise ValueError(f"voxel_sizes: found {tuple(voxel_sizes)}, expected one size, twice: an operator is "
                              "trained at one")
-        check_choice(interpolation, "interpolation", INTERPOLATIONS)
+        check_choice(interpolation, "interpolation", KERNEL_INTERPOLATIONS)
         super().__init__(NeuralOperator(voxel_sizes[0], widths), voxel_sizes, sigma_data, conditioned=True)
         self.length = voxel_sizes[0] / 5 if length is None else length
         self.interpolation = interpolation

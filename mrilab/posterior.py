@@ -37,6 +37,7 @@ from .checks import PLANES, check_choice, check_falling, check_weight, check_who
 from .diffusion import Prior
 from .operators import conjugate_gradients
 from .problem import Callback, Problem, denoise_slices
+from .simulate import white_noise
 from .volumes import Acquisition, Reconstruction
 
 
@@ -202,18 +203,6 @@ def iscs(acquisition: Acquisition, prior: Prior, plane: str = "axial", steps: in
     """
     return _sample("ISCS", acquisition, prior, [plane], steps, seed, sigma, gamma, eta, cg_iterations, progress,
                    callback, noise=functools.partial(slerp_noise, axis=_axis(plane)))
-
-
-def white_noise(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-    """Complex noise of variance 1 in the real and the imaginary part each, complex64.
-
-    Examples
-    --------
-    >>> noise = white_noise((20, 30, 40), torch.Generator().manual_seed(0))
-    >>> noise.shape, [round(part.var().item(), 1) for part in (noise.real, noise.imag)]
-    (torch.Size([20, 30, 40]), [1.0, 1.0])
-    """
-    return torch.view_as_complex(torch.randn(*shape, 2, generator=generator))
 
 
 def slerp_noise(shape: tuple[int, ...], generator: torch.Generator, axis: int) -> torch.Tensor:

@@ -18,6 +18,7 @@ from .checks import PLANES, in_plane
 from .diffusion import Prior, to_channels, to_complex
 from .metrics import percentile
 from .operators import SenseOperator, conjugate_gradients
+from .simulate import white_noise
 from .volumes import Acquisition, Reconstruction
 
 REGULARIZATION, ITERATIONS = 0.005, 10      # of the least squares that everything starts from
@@ -152,8 +153,7 @@ def unexplained(acquisition: Acquisition, noise: float, device: str | torch.devi
     """
     part = middle_block(acquisition).to(device)
     operator, samples = SenseOperator(part.maps, part.mask), part.mask[..., None]
-    drawn = torch.randn(*part.kspace.shape, 2, generator=torch.Generator().manual_seed(0))
-    alone = noise * torch.view_as_complex(drawn).to(device) * samples
+    alone = noise * white_noise(part.kspace.shape, torch.Generator().manual_seed(0)).to(device) * samples
 
     def left(kspace: torch.Tensor) -> tuple[float, int]:
         x, used = conjugate_gradients(lambda v: operator.normal(v).add_(v, alpha=1e-4), operator.adjoint(kspace),

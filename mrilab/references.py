@@ -57,7 +57,7 @@ def upright(data: np.ndarray, axes: str) -> np.ndarray:
     return data.transpose([letters.index(letter) for letter in "zyx"])
 
 
-def read_image(entry: Dataset, path: str | Path) -> tuple[np.ndarray, tuple[float, ...], dict[str, Any]]:
+def read_beside(entry: Dataset, path: str | Path) -> tuple[np.ndarray, tuple[float, ...], dict[str, Any]]:
     """An image that belongs to a recorded scan: float32 ``(z, y, x)``, voxel size in mm and what is known of it.
 
     Parameters
@@ -79,7 +79,7 @@ def read_image(entry: Dataset, path: str | Path) -> tuple[np.ndarray, tuple[floa
     >>> path = Path(tempfile.mkdtemp()) / "slices.mat"
     >>> savemat(path, {"image": np.arange(24.0).reshape(2, 3, 4)})
     >>> entry = Dataset("slices", "image", "slices.mat", axes="-y-x+z", shape=(4, 2, 3), voxel_size=(10, 1, 1))
-    >>> read_image(entry, path)[0][0]
+    >>> read_beside(entry, path)[0][0]
     array([[20., 16., 12.],
            [ 8.,  4.,  0.]], dtype=float32)
     """

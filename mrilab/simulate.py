@@ -87,9 +87,21 @@ def simulate_acquisition(volume: Volume, acceleration: float, coils: int = 8, no
     share = (scan.data.numel() / image.numel()) ** 0.5
     kspace = torch.zeros_like(maps)
     for s, y in zip(fine, kspace):
-        n = torch.view_as_complex(torch.randn(*shape, 2, generator=generator)).to(image.device)
+        n = white_noise(shape, generator).to(image.device)
         y.copy_(share * (resize_centred(fft3c(s * image), shape) + noise * n) * mask[..., None])
     return Acquisition(kspace, maps, mask, scan.voxel_size, share * noise, scan.info), scan.data
+
+
+def white_noise(shape: Sequence[int], generator: torch.Generator | None) -> torch.Tensor:
+    """Complex noise of variance 1 in the real and the imaginary part each, complex64 on the CPU.
+
+    Examples
+    --------
+    >>> noise = white_noise((20, 30, 40), torch.Generator().manual_seed(0))
+    >>> noise.shape, [round(part.var().item(), 1) for part in (noise.real, noise.imag)]
+    (torch.Size([20, 30, 40]), [1.0, 1.0])
+    """
+    return torch.view_as_complex(torch.randn(*shape, 2, generator=generator))
 
 
 def smooth_phase(shape: Sequence[int], generator: torch.Generator | None = None, device: str | torch.device = "cpu"
@@ -183,7 +195,7 @@ def _head(z: torch.Tensor, y: torch.Tensor, x: torch.Tensor, seed: int) -> torch
         """Sum of 40 plane waves of one length (mm) and random directions, variance 1, and its gradient."""
         k = torch.randn(3, 40, generator=generator)
         k *= 2 * math.pi / (length * k.norm(dim=0))
-        amplitude = torch.view_as_complex(torch.randn(40, 2, generator=generator)) / math.sqrt(40)
+        amplitude = white_noise((40,), generator) / math.sqrt(40)
         ez, ey, ex = (torch.exp(1j * r.reshape(-1, 1) * q) for r, q in zip((z, y, x), k))
         ezy, ex = ez[:, None] * ey, amplitude * ex
         wave = (ezy @ ex.T).real

@@ -63,12 +63,12 @@ def at_edge(ranges: Ranges, tried: Tried, score: str = "psnr") -> dict[str, int]
     return found
 
 
-def beyond(ranges: Ranges, tried: Tried, score: str = "psnr", count: int = COARSE) -> list[dict[str, float]]:
+def further_trials(ranges: Ranges, tried: Tried, score: str = "psnr", count: int = COARSE) -> list[dict[str, float]]:
     """Where the best lies at an edge, one trial further out for each such setting.
 
     Examples
     --------
-    >>> beyond({"weight": (0.1, 0.4)}, [{"settings": {"weight": w}, "psnr": 30 - w} for w in (0.1, 0.2, 0.4)])
+    >>> further_trials({"weight": (0.1, 0.4)}, [{"settings": {"weight": w}, "psnr": 30 - w} for w in (0.1, 0.2, 0.4)])
     [{'weight': 0.0857}]
     """
     best = best_trial(tried, score)["settings"]

@@ -22,7 +22,7 @@ from .datasets import entry_of, locate
 from .evidence import check_sampling
 from .fourier import crop_readout, resample
 from .processes import check_device
-from .references import read_image, read_reference
+from .references import read_beside, read_reference
 
 
 @dataclass
@@ -277,7 +277,7 @@ def load_volume(name_or_path: str | Path, phase: str | Path | None = None) -> Vo
     """
     path, entry = locate(name_or_path, "volume"), entry_of(name_or_path)
     if entry is not None and (entry.box or entry.kind == "image"):
-        data, voxel_size, info = (read_reference if entry.box else read_image)(entry, path)
+        data, voxel_size, info = (read_reference if entry.box else read_beside)(entry, path)
         return Volume(torch.from_numpy(data), voxel_size, info)
     with files.named(path):
         return Volume(*files.read_image(path, phase))

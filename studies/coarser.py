@@ -7,9 +7,8 @@ the same prior as it is, the diverse one and CG-SENSE. Tuned as in `comparison`,
 """
 
 from .comparison import CLASSICAL, MIDDLE, TUNED_ON, WEIGHT, variational
-from .runner import check
 from .scans import PEOPLE, SHARP, VALIDATION, here
-from .sweep import check_sweep, make_jobs, measure
+from .sweep import check_sweep, rows_of
 from .tuning import tune
 
 RESULTS = ["coarser.json"]
@@ -26,9 +25,6 @@ def study(run):
     rows = []
     for people, sizes in ((here(SHARP), [1]), (here(PEOPLE), [1.5, 2])):
         if people:
-            jobs = make_jobs(check_sweep(scans | dict(volumes=people, voxel_sizes=sizes, blocks=[MIDDLE])) |
-                             {"tuned": found["best"]})
-            done, failed = measure(run, jobs)
-            check(failed, len(jobs))
-            rows += [{key: row[key] for key in KEPT} for row in done]
+            sweep = check_sweep(scans | dict(volumes=people, voxel_sizes=sizes, blocks=[MIDDLE]))
+            rows += [{key: row[key] for key in KEPT} for row in rows_of(run, sweep | {"tuned": found["best"]})]
     return dict(tuned=found, rows=rows)

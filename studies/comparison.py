@@ -8,9 +8,8 @@ R = 8; the most important ones at other accelerations; with coil sensitivities e
 paper's authors make a coarse scan, by taking every n-th voxel without noise.
 """
 
-from .runner import check
 from .scans import PEOPLE, SHARP, VALIDATION, here
-from .sweep import check_sweep, make_jobs, measure
+from .sweep import check_sweep, rows_of
 from .tuning import tune
 
 RESULTS = ["comparison.csv", "comparison_slices.json", "comparison_settings.json"]
@@ -96,10 +95,8 @@ def study(run):
                 accelerations=part["accelerations"], seeds=[0], blocks=[MIDDLE],
                 methods=compared(scans["finer"], scans["tuned"], part["every"]),
                 maps=part.get("maps", "true"), decimated=part.get("decimated", False), keep_slices=SLICE))
-            jobs = make_jobs(sweep | {"tuned": best[scans["tuned"]]["best"]})
-            found, failed = measure(run, jobs)
-            check(failed, len(jobs))
-            rows += [row | {"label": row["label"] + part.get("note", "")} for row in found]
+            rows += [row | {"label": row["label"] + part.get("note", "")}
+                     for row in rows_of(run, sweep | {"tuned": best[scans["tuned"]]["best"]})]
     settings = {f"{size} mm": found for size, found in best.items()}
     shown = [row for row in rows if row["volume"] == PEOPLE[0] and "," not in row["label"]]
     return dict(zip(RESULTS, (rows, dict(rows=list(slices(shown))), settings)))

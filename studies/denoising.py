@@ -50,6 +50,7 @@ def _slices_of(volume, voxel_size, count):
 
 
 def noisy(clean, sigma):
+    # all real parts first, as chapters 6 and 12 draw the noise of the slices they show
     noise = torch.randn(2, *clean.shape, generator=torch.Generator().manual_seed(1))
     return clean + sigma * torch.complex(*noise)
 

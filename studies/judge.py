@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from mrilab.holdout import estimated_psnr, prediction_error, split_samples, used_part
 from mrilab.metrics import head_mask, psnr
 from mrilab.operators import SenseOperator
-from mrilab.simulate import simulate_acquisition
+from mrilab.simulate import simulate_acquisition, white_noise
 from mrilab.volumes import Acquisition, Volume, load_volume
 
 from .scans import HEAD, solve
@@ -74,8 +74,7 @@ def simulated_scan(volume, geometry, voxel_size, acceleration, coils, noise, see
         truth, maps = truth[at:at + 1], acquisition.maps[:, at:at + 1]
         mask = lines_only(truth.shape, acceleration, 16, seed)
         kspace = SenseOperator(maps, mask).forward(truth)
-        kspace += noise * torch.view_as_complex(torch.randn(
-            *kspace.shape, 2, generator=torch.Generator().manual_seed(seed))) * mask[..., None]
+        kspace += noise * white_noise(kspace.shape, torch.Generator().manual_seed(seed)) * mask[..., None]
         return Acquisition(kspace, maps, mask, acquisition.voxel_size, noise), truth
     if geometry == "slice":
         head = Volume(head.data.permute(1, 2, 0).contiguous(), head.voxel_size[1:] + head.voxel_size[:1])

@@ -19,6 +19,7 @@ from mrilab.metrics import head_mask, percentile, psnr
 from mrilab.operators import SenseOperator
 from mrilab.reliability import auc, conformal_factor, lesion, matched_filter, place, reliability_curve
 from mrilab.simulate import smooth_phase
+from mrilab.trials import best_trial
 from mrilab.volumes import Acquisition, Volume, load_volume
 
 from .scans import HEAD, KNEE, SLAB, TUMOUR, acquired, solve
@@ -100,7 +101,7 @@ def tuned(run, cases):
     asked = [[dict(case=dict(voxel_size=SIZE) | case | dict(volume=SLAB, seed=0), method=m, settings=s)
               for s in TRIALS[m]] for case in cases for m in TRIALS]
     found = iter(run.rows(trial, list(itertools.chain(*asked))))
-    best = [max((next(found) for _ in tried), key=lambda row: row["psnr"])["settings"] for tried in asked]
+    best = [best_trial([next(found) for _ in tried])["settings"] for tried in asked]
     return dict(zip(TRIALS, (best[i::len(TRIALS)] for i in range(len(TRIALS))))) | {
         "variational": [{}] * len(cases), "dds": [SAMPLER | dict(eta=1.0)] * len(cases)}
 

@@ -15,7 +15,8 @@ import torch
 
 from mrilab.diffusion import to_channels
 from mrilab.fourier import resample
-from mrilab.neural_operator import INTERPOLATIONS
+from mrilab.neural_operator import KERNEL_INTERPOLATIONS
+from mrilab.trials import best_trial
 
 from .denoising import quality, slices_of
 from .scans import VALIDATION, prior_of, reconstruction
@@ -24,7 +25,7 @@ RESULTS = ["operators.json"]
 PLAIN = ("fixed_1mm", "fixed_2mm", "fixed_3mm", "diverse")
 OPERATORS = ("operator_1mm", "operator_2mm")
 WAYS = [dict(prior=name, interpolation=None) for name in PLAIN] + [
-    dict(prior=name, interpolation=i) for name in OPERATORS for i in INTERPOLATIONS]
+    dict(prior=name, interpolation=i) for name in OPERATORS for i in KERNEL_INTERPOLATIONS]
 VOXEL_SIZES, SIGMAS = (1, 1.5, 2, 3), (0.05, 0.1, 0.2)
 
 
@@ -49,7 +50,7 @@ def study(run):
         way | dict(volume=VALIDATION, voxel_size=d, block=(-6, 6), method="variational", settings={})
         for d in (1.5, 3) for way in WAYS if way["prior"] in (*OPERATORS, "diverse")],
         columns=("prior", "interpolation", "voxel_size", "settings", "psnr"))
-    chosen = [max((row for row in found if (row["voxel_size"], row["prior"]) == key), key=lambda row: row["psnr"])
+    chosen = [best_trial([row for row in found if (row["voxel_size"], row["prior"]) == key])
               for key in itertools.product((1.5, 3), OPERATORS)]
     return dict(volume=VALIDATION, rows=rows, samplings=samplings, reconstructions=found,
                 chosen=[{k: row[k] for k in ("prior", "interpolation", "voxel_size")} for row in chosen])

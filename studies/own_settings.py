@@ -10,6 +10,7 @@ import numpy as np
 
 from mrilab.metrics import head_mask, psnr
 from mrilab.mismatch import as_options, quiet, solver_settings
+from mrilab.trials import best_trial
 from mrilab.variational import SETTINGS, reconstruct
 
 from .mismatch import ACCELERATIONS
@@ -53,7 +54,7 @@ def study(run):
         trials.setdefault((row["volume"], row["voxel_size"], row["acceleration"]), []).extend(row["trials"])
     for (volume, size, r), tried in trials.items():
         if volume == VALIDATION:
-            best[size, r] = as_options(max(tried, key=lambda t: t["psnr_head"])["settings"], FIRST)
+            best[size, r] = as_options(best_trial(tried, "psnr_head")["settings"], FIRST)
     tested = [scan for scan in scans if scan["volume"] != VALIDATION]
     fixed = iter(run.rows(with_settings, [
         scan | dict(options=options) for scan in tested

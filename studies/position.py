@@ -46,12 +46,12 @@ class Placed(Prior):
         return self.sigma_data**2 / total**2 * x + level * self.sigma_data / total * found
 
 
-def places(shape, voxel_size):
+def coordinates(shape, voxel_size):
     """Coordinates of each voxel along z, y and x from the middle, ``(3, z, y, x)``, in units of 100 mm.
 
     Examples
     --------
-    >>> places((1, 1, 3), (2, 2, 50))[2]
+    >>> coordinates((1, 1, 3), (2, 2, 50))[2]
     tensor([[[-0.5000,  0.0000,  0.5000]]])
     """
     lines = [(torch.arange(n) - (n - 1) / 2) * d / UNIT for n, d in zip(shape, voxel_size)]
@@ -70,7 +70,7 @@ def patches(image, voxel_size, side, count, rng):
     """
     short = [max(0, side - n) for n in image.shape]
     image = torch.nn.functional.pad(image, [n for s in reversed(short) for n in (s // 2, s - s // 2)])
-    everything = torch.cat([to_channels(image[None])[0], places(image.shape, voxel_size)])
+    everything = torch.cat([to_channels(image[None])[0], coordinates(image.shape, voxel_size)])
     tissue = (image.abs() > 0.1).nonzero()
     squares = []
     for middle in tissue[torch.from_numpy(rng.integers(len(tissue), size=count))]:
@@ -121,10 +121,10 @@ def trained(volumes, voxel_sizes, told, widths, patch, batch, steps, seed, devic
     return smooth
 
 
-def quality(prior, volume, voxel_size, sigma, told, count, device, off=0.0):
+def told_psnr(prior, volume, voxel_size, sigma, told, count, device, off=0.0):
     """PSNR of slices of a volume, the mean over three planes; ``off``, in mm, is added to what the prior is told."""
     image, size = noisy_head(volume, voxel_size)
-    where, found = (places(image.shape, size) + off / UNIT) * told, []
+    where, found = (coordinates(image.shape, size) + off / UNIT) * told, []
     for axis in PLANES.values():
         every = max(1, image.shape[axis] // count)
         clean, place = image.movedim(axis, 0)[::every], where.movedim(axis + 1, 0)[::every]
@@ -140,8 +140,8 @@ def measured(volumes, voxel_sizes, told, settings, tested, voxel_size, seed, cou
     begin = time.process_time()
     prior = trained(volumes, voxel_sizes, told, **settings, seed=seed, device=device)
     seconds = round(time.process_time() - begin)
-    rows = [dict(volume=volume, voxel_size=d, sigma=sigma, psnr=quality(prior, volume, d, sigma, told, count, device),
-                 astray=quality(prior, volume, d, sigma, told, count, device, ASTRAY) if told else None)
+    rows = [dict(volume=volume, voxel_size=d, sigma=sigma, psnr=told_psnr(prior, volume, d, sigma, told, count, device),
+                 astray=told_psnr(prior, volume, d, sigma, told, count, device, ASTRAY) if told else None)
             for volume in tested for d in dict.fromkeys(voxel_size) for sigma in SIGMAS]
     return dict(rows=rows, cpu_seconds=seconds)
 

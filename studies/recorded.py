@@ -258,7 +258,7 @@ def coil_maps(scan):
     return dict(coils=len(acquisition.maps), **rows)
 
 
-def roughness(image, voxel_size, length=8.0):
+def phase_roughness(image, voxel_size, length=8.0):
     """rms of the phase against its own smooth part, rad, in the brighter half of the object, and rms slope, rad/mm.
 
     The smooth part is that of the complex image, Gaussian of ``length`` mm (full width at half maximum).
@@ -295,8 +295,8 @@ def phase(scan, seed=0):
     acquisition = load_acquisition(scan)
     image = cg_sense(acquisition, progress=False).image
     turn = torch.exp(1j * phase_of_a_head(image.shape, acquisition.voxel_size, seed))
-    return dict(recorded=roughness(image, acquisition.voxel_size),
-                simulated=roughness(image.abs() * turn, acquisition.voxel_size),
+    return dict(recorded=phase_roughness(image, acquisition.voxel_size),
+                simulated=phase_roughness(image.abs() * turn, acquisition.voxel_size),
                 noise=acquisition.noise / percentile(image, 0.99))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from mrilab.checks import PLANES
 from mrilab.problem import unexplained
+from mrilab.trials import best_trial
 
 from .scans import PEOPLE, VALIDATION, here, reconstruction, simulated
 from .sweep import check_sweep
@@ -95,7 +96,7 @@ def study(run):
         return [dict(method=m, settings=o) | row for (_, _, m, o), row in zip(asked, found)]
 
     def best(rows, method):
-        return max((row for row in rows if row["method"] == method), key=lambda row: row["psnr"])["settings"]
+        return best_trial([row for row in rows if row["method"] == method])["settings"]
 
     generator = np.random.default_rng(0)
     drawn = {s: [{}] + [draw(s, generator) for _ in range(9)] for s in DEFAULTS}

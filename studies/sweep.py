@@ -18,6 +18,7 @@ from mrilab.methods import METHODS, check_settings, find, has
 from mrilab.priors import checked
 
 from .results import shown
+from .runner import check
 from .scans import reconstruction
 
 Number = Annotated[int | float, Field(allow_inf_nan=False)]
@@ -71,14 +72,12 @@ class Sweep(BaseModel):
     keep_slices: Number = Field(0, ge=0)
 
 
-def load_sweep(path, methods=METHODS):
+def load_sweep(path):
     """Read the settings file of a sweep, JSON or (by its ending) TOML.
 
     Parameters
     ----------
     path : str or Path
-    methods : dict, optional
-        Which methods there are.
 
     Returns
     -------
@@ -118,7 +117,7 @@ def load_sweep(path, methods=METHODS):
     try:
         if isinstance(sweep, dict) and isinstance(sweep.get("tuned"), str):
             sweep["tuned"] = json.loads((path.parent / sweep["tuned"]).read_text())["best"]
-        return check_sweep(sweep, methods)
+        return check_sweep(sweep)
     except (OSError, ValueError, KeyError) as error:
         raise (FileNotFoundError if isinstance(error, OSError) else ValueError)(f"{path}: {error}") from None
 
@@ -319,3 +318,11 @@ def measure(run, jobs, methods=METHODS):
     return [job | record["result"] | {key: record[key] for key in ("hardware", "commit", "date")}
             | {f"{kind}_sha256": record["digests"].get(shown(job[kind])) for kind in ("prior", "volume")}
             for job, record in zip(jobs, records) if record], failed
+
+
+def rows_of(run, sweep):
+    """As :func:`measure`, the rows alone; ValueError names what failed, after all others are done."""
+    jobs = make_jobs(sweep)
+    rows, failed = measure(run, jobs)
+    check(failed, len(jobs))
+    return rows

@@ -38,7 +38,7 @@ SIZES = ((2, 2, 2), (3, 3, 3), (4, 2, 2))
 SIGMA = 0.1
 
 
-def budget(row):
+def spent(row):
     """What a training saw: patches, voxels, and work."""
     settings, prior = row["settings"], load_prior(ROOT / row["trained"])
     patch, batch, steps = (settings[key] for key in ("patch", "batch", "steps"))
@@ -103,7 +103,7 @@ def study(run):
     whole = run.rows(denoising, [dict(voxel_size=size, prior=path, how=how) for size in SIZES
                                  for name, path in files.items()
                                  for how in (["volume"] if name == "3D" else ["three planes", "axial only"])])
-    return dict(acceleration=8, voxel_sizes=VOXEL_SIZES, training=[budget(row) for row in trained], trials=trials,
+    return dict(acceleration=8, voxel_sizes=VOXEL_SIZES, training=[spent(row) for row in trained], trials=trials,
                 rows=tested, sigma=SIGMA, denoising=[row | dict(prior=names[row["prior"]]) for row in whole])
 
 

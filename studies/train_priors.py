@@ -24,12 +24,10 @@ import contextlib
 import datetime
 import json
 import math
-import multiprocessing
 import os
 import shutil
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
@@ -37,14 +35,13 @@ import torch
 from mrilab.augmentation import usable
 from mrilab.datasets import at_hand, list_datasets, sha256
 from mrilab.files import write_hdf5
-from mrilab.priors import load_prior, read_card
-from mrilab.processes import hardware
+from mrilab.priors import read_card
+from mrilab.processes import hardware, in_parallel
 from mrilab.training import train
 from mrilab.volumes import load_volume
 from mrilab.writing import atomic_path
 
 from .results import ROOT
-from .trainings import flops
 
 DATA, RUNS, REGISTRY = ROOT / "data", ROOT / "runs", ROOT / "mrilab" / "registry.json"
 PRIORS = {
@@ -61,7 +58,6 @@ PATCH = 64
 LATE = 20               # seconds at the end for what is not training
 PROBE = 12              # seconds in which the speed is measured
 MARGIN = 0.9            # of the patches that the measured speeds promise
-PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "T4": 65e12}         # bfloat16 (T4: float16), dense
 
 
 def describe(name):
@@ -111,54 +107,54 @@ def pack(folder):
 
 def settings_of(name, options):
     """The arguments of :func:`mrilab.training.train` that a prior has for itself."""
+    torch.set_num_threads(options.threads)
+    torch.backends.cudnn.benchmark = True       # two shapes of batches: the search for the fastest kernels pays
     network = dict(network="unet", light=LIGHT and PRIORS[name].get("network") != "operator") | PRIORS[name]
     return dict(volumes=usable(people(options.heads), network["voxel_sizes"]), widths=WIDTHS, batch=options.batch,
-                patch=PATCH, device=options.device, learning_rate=options.learning_rate, **network)
+                patch=PATCH, device=options.device, progress=options.minutes is None, **network)
 
 
 def train_one(name, options, patches, until=math.inf):
     """Train one prior, or go on with it: what the report says of it."""
-    torch.set_num_threads(options.threads)
-    torch.backends.cudnn.benchmark = True       # two shapes of batches: the search for the fastest kernels pays
     path = Path(options.out) / f"{name}.safetensors"
-    begun, settings = time.time(), settings_of(name, options)
-    if not path.with_suffix(".json").exists():
+    card = path.with_suffix(".json")
+    if not card.exists():
         steps = max(1, round(patches / options.batch))
         often = 2000 if on_gpu(options) else 500
         train(out=path, steps=steps, until=until, interval=max(50, min(often, steps // 12)),
-              validation=load_volume("colin27_ch2_slab"), progress=options.progress, **settings)
-    if not path.with_suffix(".json").exists():
+              validation=load_volume("colin27_ch2_slab"), **settings_of(name, options))
+    if not card.exists():
         return dict(name=name, finished=False)
-    card = read_card(path).model_dump()
     if options.ship and int(os.environ.get("RANK", 0)) == 0:
         ship(path)
+    card = read_card(path).model_dump()
     return dict(name=name, finished=True, patches=card["steps"] * card["batch"], seconds=card["seconds"],
-                here=round(time.time() - begun), patches_per_second=card["images_per_second"],
-                gflop_per_patch=round(flops(load_prior(path), PATCH) / 1e9, 2), hardware=card["hardware"],
-                heads=len(card["volumes"]), people=len(card["people"]), loss=card["losses"]["mean"][-5:],
+                patches_per_second=card["images_per_second"], loss=card["losses"]["mean"][-5:],
                 validation=card["validation"][-1:])
+
+
+def attempt(name, *more):
+    """As :func:`train_one`; an error becomes text: the others go on, and the same command goes on with this one."""
+    try:
+        return train_one(name, *more)
+    except Exception as error:
+        return dict(name=name, finished=False, error=repr(error))
 
 
 def probe(name, options):
     """Patches a second of a prior, with the others at their own probes beside it."""
-    torch.set_num_threads(options.threads)
-    torch.backends.cudnn.benchmark = True
     stamps = []
 
     def look(step, _):
         stamps.append((step, time.perf_counter()))
         if len(stamps) > 1 and stamps[-1][1] > stamps[0][1] + PROBE:        # the first steps make heads and graphs
-            raise Enough
+            raise TimeoutError
 
-    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(TimeoutError):
         train(out=Path(folder) / f"{name}.safetensors", steps=10**6, interval=100 if on_gpu(options) else 5,
-              progress=False, callback=look, **settings_of(name, options))
+              callback=look, **settings_of(name, options))
     (first, begin), (last, end) = stamps[0], stamps[-1]
     return (last - first) * options.batch / (end - begin)
-
-
-class Enough(Exception):
-    """The speed is known."""
 
 
 def on_gpu(options):
@@ -180,59 +176,29 @@ def budget(rates, beside, seconds):
 
 
 def train_all(options):
-    """All priors, side by side, with equal budgets and within the minutes given."""
-    until = options.started + 60 * options.minutes - LATE
-    out = Path(options.out)
-    plan_path = out / "plan.json"
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.beside, context, _wait_for_all, (context.Barrier(options.beside),)) as pool:
-        if plan_path.exists():
-            plan = json.loads(plan_path.read_text())
-        else:
-            plan = dict(patches=options.patches, batch=options.batch, beside=options.beside)
-            if not options.patches:
-                rates = list(pool.map(probe, options.names, [options] * len(options.names)))
-                plan["patches"] = budget(rates, options.beside, until - time.time())
-                plan["speeds"] = dict(zip(options.names, (round(rate, 1) for rate in rates)))
-            if plan["patches"] < options.batch:
-                raise SystemExit(f"--minutes: found {options.minutes:g}, expected more: not one batch is done in time")
-            with atomic_path(plan_path) as temporary:
-                temporary.write_text(json.dumps(plan, indent=1) + "\n")
-        print(json.dumps(plan), flush=True)
-        jobs = {name: pool.submit(train_one, name, options, plan["patches"], until) for name in options.names}
-        results = []
-        for name, job in jobs.items():
-            try:
-                results.append(job.result())
-            except Exception as error:                  # the others go on; the same command goes on with this one
-                results.append(dict(name=name, finished=False, error=repr(error)))
-            print(json.dumps(results[-1]), flush=True)
-    report = dict(plan, minutes=round((time.time() - options.started) / 60, 2), hardware=hardware(options.device),
-                  torch=torch.__version__, date=datetime.date.today().isoformat(), share_of_peak=share_of_peak(results),
-                  priors=results)
-    with atomic_path(out / "report.json") as temporary:
-        temporary.write_text(json.dumps(report, indent=1) + "\n")
-    return all(result["finished"] for result in results)
+    """All priors, side by side, with equal budgets and within the minutes given: whether all are finished."""
+    until, path = options.started + 60 * options.minutes - LATE, Path(options.out) / "report.json"
+    report = json.loads(path.read_text()) if path.exists() else {}
+    patches = options.patches or report.get("patches")          # an interrupted training goes on with as many
+    if not patches:
+        rates = in_parallel(probe, [(name, options) for name in options.names], options.beside)
+        patches = budget(list(rates), options.beside, until - time.time())
+    if patches < options.batch:
+        raise SystemExit(f"--minutes: found {options.minutes:g}, expected more: not one batch is done in time")
+    print(f"{patches} patches of each, {options.beside} beside each other", flush=True)
+    report = dict(patches=patches, batch=options.batch, beside=options.beside, hardware=hardware(options.device),
+                  torch=torch.__version__, date=datetime.date.today().isoformat(), priors=[])
 
+    def write():
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(report, indent=1) + "\n")
 
-def share_of_peak(results):
-    """Of the card's bfloat16 arithmetic, what the trainings side by side used; None where it is not known.
-
-    Examples
-    --------
-    >>> one = dict(finished=True, hardware="NVIDIA H100", patches=10**6, gflop_per_patch=1.978, seconds=10)
-    >>> share_of_peak([one, dict(one, seconds=5)]), share_of_peak([dict(one, hardware="AMD EPYC")])
-    (0.4, None)
-    """
-    done = [r for r in results if r["finished"]]
-    peaks = [value for key, value in PEAK.items() if done and key in done[0]["hardware"]]
-    work = sum(r["patches"] * r["gflop_per_patch"] * 1e9 for r in done)
-    return round(work / max(r["seconds"] for r in done) / peaks[0], 4) if peaks else None
-
-
-def _wait_for_all(barrier):
-    """No process begins before all are there: a probe is of the speed beside the others."""
-    barrier.wait()
+    write()
+    for found in in_parallel(attempt, [(name, options, patches, until) for name in options.names], options.beside):
+        print(json.dumps(found), flush=True)
+        report["priors"].append(found)
+        write()
+    return all(found["finished"] for found in report["priors"])
 
 
 def parse():
@@ -243,7 +209,6 @@ def parse():
     parser.add_argument("--patches", type=int, help="of each prior")
     parser.add_argument("--beside", type=int, help="processes at a time; all on a GPU, else one for each core")
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--threads", type=int, default=1, help="of the CPU, for each process")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--heads", help="folder of more training heads")
@@ -260,7 +225,6 @@ def parse():
         parser.error("expected --minutes or --patches")
     most = len(PRIORS) if on_gpu(options) else os.cpu_count()
     options.beside = min(options.beside or most, len(options.names) or 1)
-    options.progress = options.minutes is None
     Path(options.out).mkdir(parents=True, exist_ok=True)
     return options
 
@@ -282,4 +246,6 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    from studies import train_priors  # by its name other processes find what they are to call
+
+    train_priors.main()

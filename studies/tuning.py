@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from mrilab.datasets import list_datasets
 from mrilab.methods import METHODS
-from mrilab.trials import COARSE, at_edge, best_trial, beyond, coarse_trials, fine_trials
+from mrilab.trials import COARSE, at_edge, best_trial, coarse_trials, fine_trials, further_trials
 
 from .sweep import columns, make_jobs, measure
 
@@ -87,7 +87,7 @@ def tune(run, sweep, methods=METHODS, count=COARSE):
     ranges = {label: column["tune"] for label, column in compared.items()}
     attempt("coarse", {label: coarse_trials(ends, count) if ends else [{}] for label, ends in ranges.items()})
     for further in range(BEYOND):
-        outside = {label: beyond(ends, trials[label], count=count) for label, ends in ranges.items()}
+        outside = {label: further_trials(ends, trials[label], count=count) for label, ends in ranges.items()}
         if not any(outside.values()):
             break
         attempt(f"beyond{further}-", outside)

@@ -68,3 +68,5 @@ def test_readme_shows_every_room():
     text = (ROOT / "README.md").read_text()
     for room in ("book/", "mrilab/", "studies/", "data/", "tests/", "benchmarks/", "tools/"):
         assert f"\n{room}" in text, room
+    for wing in {p.parent.name for p in MODULES if p.parent.parent.name == "mrilab"}:
+        assert f"\n  {wing}/" in text, wing

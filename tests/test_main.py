@@ -103,7 +103,7 @@ def test_debug_shows_where(tmp_path):
 
 
 def test_a_bug_is_one_line_as_well(monkeypatch, capsys):
-    monkeypatch.setattr(commands.looking, "describe", lambda *a: 1 / 0)
+    monkeypatch.setattr(commands.looking, "contents", lambda *a: 1 / 0)
     assert run("info", "x") == 1
     assert capsys.readouterr().err == "mrilab: unexpected ZeroDivisionError: division by zero (--debug shows where)\n"
 

@@ -10,7 +10,7 @@ from mrilab.datasets import list_datasets
 from mrilab.diffusion import Prior, to_channels
 from mrilab.fourier import resample
 from mrilab.neural_operator import (
-    INTERPOLATIONS,
+    KERNEL_INTERPOLATIONS,
     OperatorPrior,
     beyond,
     convolve,
@@ -33,7 +33,7 @@ def operator(voxel_size=1.0, **options):
     return prior.requires_grad_(False).eval()
 
 
-@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+@pytest.mark.parametrize("interpolation", KERNEL_INTERPOLATIONS)
 def test_kernels_at_the_training_size_are_the_stored_ones(interpolation):
     assert torch.allclose(taps(1.0, interpolation), torch.eye(5), atol=1e-6)
     x = torch.randn(2, 2, 19, 22)
@@ -58,7 +58,7 @@ def test_an_interpolated_kernel_is_the_same_integral(voxel_size):
     oracle = sum(layer.weight[0, 0, i, j] * smooth(voxel_size, (i - 2, j - 2)) for i in range(5) for j in range(5))
     inner = (..., *(slice(math.ceil(3 / d), -math.ceil(3 / d)) for d in voxel_size))
     error = {}
-    for interpolation in INTERPOLATIONS:
+    for interpolation in KERNEL_INTERPOLATIONS:
         matrices = [taps(d, interpolation) for d in voxel_size]
         found = convolve(smooth(voxel_size)[None, None], layer, matrices)[0, 0]
         error[interpolation] = ((found - oracle)[inner].std() / oracle[inner].std()).item()

@@ -11,10 +11,10 @@ from mrilab.fourier import fft3c
 from mrilab.metrics import psnr
 from mrilab.mixture import GaussianMixture
 from mrilab.operators import SenseOperator
-from mrilab.posterior import _tv_step, dds, diffusion_mbir, iscs, slerp_noise, tpdm, white_noise
+from mrilab.posterior import _tv_step, dds, diffusion_mbir, iscs, slerp_noise, tpdm
 from mrilab.priors import load_prior
 from mrilab.problem import Problem
-from mrilab.simulate import head_phantom, simulate_acquisition
+from mrilab.simulate import head_phantom, simulate_acquisition, white_noise
 from mrilab.volumes import Acquisition, Volume, load_volume
 
 pytestmark = pytest.mark.filterwarnings("ignore:voxel size")

@@ -25,11 +25,11 @@ def check(options: Namespace) -> None:
 def wanted(names: list[str], device: str) -> dict[str, Any]:
     """The priors of these names, or all shipped ones for none, before any work is done."""
     from ..datasets import list_datasets
-    from ..mismatch import named
+    from ..mismatch import by_name
     from ..processes import check_device
 
     check_device(device, "--device")
-    return named(names or [d.name for d in list_datasets("prior")], device)
+    return by_name(names or [d.name for d in list_datasets("prior")], device)
 
 
 def fit(path: str, priors: dict[str, Any], options: Namespace) -> None:

@@ -13,7 +13,7 @@ from .saying import Told, each
 IMAGES = ("volume", "nifti")
 
 
-def describe(path: str, voxel_size: Any = None, measure: bool = True, measurement: str | None = None) -> dict[str, Any]:
+def contents(path: str, voxel_size: Any = None, measure: bool = True, measurement: str | None = None) -> dict[str, Any]:
     """What is in a file, as a dictionary; for a scan also what reconstructing it will take on this machine."""
     from .. import datasets, raw
     from ..volumes import examine, load_volume
@@ -101,7 +101,7 @@ def info(options: Namespace) -> None:
     rows = []
 
     def show(path: str) -> None:
-        rows.append(describe(path, options.voxel_size, not options.quick, options.measurement))
+        rows.append(contents(path, options.voxel_size, not options.quick, options.measurement))
         if not options.json:
             _print(rows[-1])
 

@@ -10,7 +10,7 @@ import torch
 from .. import files, hdf5
 from ..checks import check_voxel_size
 from ..fourier import crop_readout, middle
-from .evidence import check_axes
+from .claims import check_axes
 from .lines import LOOK
 from .scan import Scan, measurement_of, needs_voxel_size, something_measured
 

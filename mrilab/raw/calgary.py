@@ -7,10 +7,8 @@ import torch
 
 from .. import hdf5
 from ..fourier import fft3c
-from .evidence import check_axes
+from .claims import check_axes
 from .scan import Scan, measurement_of, something_measured
-
-LOOKED_AT = 16          # positions along x
 
 
 def open_calgary(path: Path, voxel_size: tuple[float, ...] | None) -> Scan:

@@ -9,11 +9,11 @@ import torch
 from .. import hdf5
 from ..checks import check_voxel_size
 from ..fourier import fft3c, ifft3c
-from .evidence import check_axes, settle_counter
+from .claims import check_axes, settle_counter
 from .header import read_header, wanted_positions
 from .scan import Scan, measurement_of, needs_voxel_size, something_measured
 
-GAP = "2D slices, stacked, a gap between slices is not in the file"
+STACKED = "2D slices, stacked, a gap between slices is not in the file"
 
 
 def open_fastmri(path: Path, voxel_size: tuple[float, ...] | None = None) -> Scan:
@@ -82,7 +82,7 @@ def open_fastmri(path: Path, voxel_size: tuple[float, ...] | None = None) -> Sca
     scan = Scan("fastmri", coils, (slices, matrix_y, size),
                 check_voxel_size(needs_voxel_size(voxel_size, "a file without 'ismrmrd_header'")),
                 something_measured(kept).expand(slices, matrix_y), wanted, fetch, energy=there, profile=profile)
-    for note in (GAP, *notes):
+    for note in (STACKED, *notes):
         scan.note(note)
     return scan
 

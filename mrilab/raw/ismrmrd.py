@@ -18,7 +18,7 @@ from ..checks import check_voxel_size
 from ..evidence import peak
 from ..fourier import fft3c, ifft3c
 from ..writing import atomic_path
-from .evidence import settle_counter
+from .claims import settle_counter
 from .header import read_header, wanted_positions
 from .lines import REVERSE, Lines, sort_lines
 from .place import affine_of, directions, read_affine, slice_order
@@ -26,12 +26,12 @@ from .scan import Scan
 
 
 @dataclass
-class Grid:
+class Layout:
     """Where lines go: ``z``, ``y`` and the first sample ``left`` of each of the ``lines``, on a grid of ``shape``.
 
     Examples
     --------
-    >>> Grid((1, 2, 4), np.arange(3), np.zeros(3, int), np.array([0, 1, 1]), np.zeros(3, int), False).counts
+    >>> Layout((1, 2, 4), np.arange(3), np.zeros(3, int), np.array([0, 1, 1]), np.zeros(3, int), False).counts
     tensor([[1., 2.]])
     """
 
@@ -182,7 +182,7 @@ def fit_header(head: dict[str, Any], lines: Lines, image: np.ndarray) -> list[st
 
 
 def grid_of(lines: Lines, chosen: np.ndarray, head: dict[str, Any], order: dict[int, int], energy: np.ndarray,
-            profiles: dict[int, np.ndarray]) -> tuple[Grid, int, list[str]]:
+            profiles: dict[int, np.ndarray]) -> tuple[Layout, int, list[str]]:
     """The grid on which these lines lie, the number that fall outside of it, and what was doubtful.
 
     Examples
@@ -219,7 +219,7 @@ def grid_of(lines: Lines, chosen: np.ndarray, head: dict[str, Any], order: dict[
         raise ValueError("data: found no line inside the matrix of the header")
     if depth > 1000 * inside.sum():
         raise ValueError(f"data: found slices counted up to {depth} for {inside.sum()} lines, expected a stack")
-    grid = Grid((depth, height, size), chosen[inside], z[inside], y[inside], left[inside], stacked)
+    grid = Layout((depth, height, size), chosen[inside], z[inside], y[inside], left[inside], stacked)
     if stacked:
         notes.append(_same_lines_everywhere(grid))
     return grid, int((~inside).sum()), [note for note in notes if note]
@@ -266,7 +266,7 @@ def _settle_samples(lines: Lines, chosen: np.ndarray, size: int, profiles: dict[
                          if doubtful else "")
 
 
-def _same_lines_everywhere(grid: Grid) -> str:
+def _same_lines_everywhere(grid: Layout) -> str:
     """Keep the lines that every slice has: a transform across slices would mix measured and missing ones."""
     counts = grid.counts > 0
     slices = counts.any(1)
@@ -280,13 +280,13 @@ def _same_lines_everywhere(grid: Grid) -> str:
     return f"slices: found them measured at different lines, the {int(common.sum())} common ones are used"
 
 
-def _mask(grid: Grid) -> tuple[torch.Tensor]:
+def _mask(grid: Layout) -> tuple[torch.Tensor]:
     measured = grid.counts > 0
     # after the transform across slices every kz is measured
     return (measured.any(0).expand(measured.shape) if grid.stacked else measured,)
 
 
-def _energy(grid: Grid, energy: np.ndarray) -> torch.Tensor:
+def _energy(grid: Layout, energy: np.ndarray) -> torch.Tensor:
     """Energy by position; of a stack by ky, of all slices together."""
     out = torch.zeros(grid.shape[:2], dtype=torch.float64)
     out.index_put_((torch.from_numpy(grid.z), torch.from_numpy(grid.y)), torch.from_numpy(energy[grid.lines]),
@@ -294,7 +294,7 @@ def _energy(grid: Grid, energy: np.ndarray) -> torch.Tensor:
     return out.sum(0, keepdim=True) if grid.stacked else out
 
 
-def _profile(grid: Grid, profiles: dict[int, np.ndarray]) -> torch.Tensor:
+def _profile(grid: Layout, profiles: dict[int, np.ndarray]) -> torch.Tensor:
     out = torch.zeros(grid.shape[2], dtype=torch.float64)
     for n, left in zip(grid.lines, grid.left):
         if n in profiles:
@@ -302,7 +302,7 @@ def _profile(grid: Grid, profiles: dict[int, np.ndarray]) -> torch.Tensor:
     return out
 
 
-def _voxel_size(head: dict[str, Any], grid: Grid, step: np.ndarray | None) -> tuple[float, ...]:
+def _voxel_size(head: dict[str, Any], grid: Layout, step: np.ndarray | None) -> tuple[float, ...]:
     """In mm; across a stack the distance of the positions, or the slices' thickness where they have none."""
     fov_z, fov_y, fov_x = head["fov"]
     depth, height, size = grid.shape
@@ -310,12 +310,12 @@ def _voxel_size(head: dict[str, Any], grid: Grid, step: np.ndarray | None) -> tu
     return dz, fov_y / height, fov_x / size
 
 
-def reader(lines: Lines, grid: Grid, coils: int, chop: tuple[bool, bool]) -> Callable[[int, int], torch.Tensor]:
+def reader(lines: Lines, grid: Layout, coils: int, chop: tuple[bool, bool]) -> Callable[[int, int], torch.Tensor]:
     """``fetch(start, stop)`` of a :class:`~mrilab.raw.scan.Scan`: lines onto the grid, repeated ones averaged.
 
     Examples
     --------
-    >>> grid = Grid((1, 2, 4), np.arange(2), np.zeros(2, int), np.arange(2), np.zeros(2, int), False)
+    >>> grid = Layout((1, 2, 4), np.arange(2), np.zeros(2, int), np.arange(2), np.zeros(2, int), False)
     >>> class Two:
     ...     heads = {"idx": {"kspace_encode_step_1": np.arange(2), "kspace_encode_step_2": np.zeros(2, int)}}
     ...     def read(self, wanted):
@@ -349,7 +349,7 @@ def reader(lines: Lines, grid: Grid, coils: int, chop: tuple[bool, bool]) -> Cal
     return fetch
 
 
-def _noise(lines: Lines, noise: np.ndarray, grid: Grid, coils: int) -> torch.Tensor | None:
+def _noise(lines: Lines, noise: np.ndarray, grid: Layout, coils: int) -> torch.Tensor | None:
     """The noise scan, as strong as the noise of the image's lines: dwell times and averages differ.
 
     A sample's variance falls with the time it took, so in proportion to the number of averages and to the dwell time.

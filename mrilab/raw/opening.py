@@ -32,7 +32,7 @@ from ..datasets import entry_of, fetch
 from .arrays import open_acquisition, open_npy
 from .calgary import open_calgary
 from .cfl import open_cfl
-from .evidence import settle
+from .claims import settle
 from .fastmri import open_fastmri
 from .ismrmrd import measurements, open_ismrmrd
 from .recorded import open_recorded
@@ -110,7 +110,7 @@ def open_scan(path: str | Path, voxel_size: Any = None, measurement: str | int |
     """Open a raw scan of any of the formats.
 
     What the data contradict, in the mask, the header or the layout, is put right with a note in ``info``, or refused
-    (``mrilab.raw.evidence``).
+    (``mrilab.raw.claims``).
 
     Parameters
     ----------

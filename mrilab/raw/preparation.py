@@ -25,13 +25,14 @@ from ..volumes import Acquisition, moved_affine
 from .opening import open_scan
 from .scan import Scan
 
+GRID = 48                   # points along each axis, for the maps; ESPIRiT takes 8 coils^2 GRID^3 bytes
 CHUNK = 2**30               # bytes of k-space held at a time while the coarse copy is made
 SMALL, LARGE = 2.0**-20, 2.0**40        # beyond, a float32 cannot hold the squares
 
 
 def prepare(scan: str | Path | Scan, coils: int | None = None, readout: tuple[int, int] | None = None,
             voxel_size: Any = None, maps: torch.Tensor | None = None, calibration: int | None = None,
-            whiten: bool = True, grid: int = 48, measurement: str | int | None = None) -> Acquisition:
+            whiten: bool = True, measurement: str | int | None = None) -> Acquisition:
     """An acquisition ready to reconstruct, from a raw scan.
 
     Parameters
@@ -53,9 +54,6 @@ def prepare(scan: str | Path | Scan, coils: int | None = None, readout: tuple[in
         none of 8 or more, maps and image are found together from all samples (JSENSE).
     whiten : bool
         Use the noise measurement, if the file has one.
-    grid : int
-        The maps are estimated on at most this many points along each axis. ESPIRiT takes coils squared times
-        this cubed times 8 bytes.
     measurement : str or int, optional
         One of several in a file (:func:`~mrilab.raw.open_scan`).
 
@@ -93,12 +91,12 @@ def prepare(scan: str | Path | Scan, coils: int | None = None, readout: tuple[in
             raise ValueError(f"readout: found {readout}, expected 0 <= first < last <= {scan.wanted}")
         info = {"format": scan.format, "oversampling": size / scan.wanted} | {
             key: value for key, value in scan.info.items() if value}
-        coarse = _coarse(scan, first, grid)
+        coarse = _coarse(scan, first)
         mixing, unit, noise = _mixing(scan, coarse, coils, whiten, info)
         info["maps"] = "given" if maps is not None else "measured"
         maps = scan.maps if maps is None else maps
         if maps is None:
-            maps, info["maps"] = _estimated(scan, coarse, mixing, first, grid, calibration)
+            maps, info["maps"] = _estimated(scan, coarse, mixing, first, calibration)
             maps = interpolate_maps(maps, (depth, height, scan.wanted), start, stop)
         else:
             maps = _given(maps, mixing, (scan.coils, depth, height, scan.wanted))[..., start:stop]
@@ -136,13 +134,13 @@ def _mixing(scan: Scan, coarse: torch.Tensor, coils: int | None, whiten: bool, i
     return mixing, unit, noise
 
 
-def _estimated(scan: Scan, coarse: torch.Tensor, mixing: torch.Tensor, first: int, grid: int, calibration: int | None
+def _estimated(scan: Scan, coarse: torch.Tensor, mixing: torch.Tensor, first: int, calibration: int | None
                ) -> tuple[torch.Tensor, str]:
     """Maps on the coarse grid, from the centre of the scan, or from lines measured for them where those are more."""
     apart = scan.calibration
     if apart is None or calibration_side(scan.mask) > calibration_side(apart.mask):
         return estimate_maps(_mix(mixing, coarse), _resize_mask(scan.mask, coarse.shape[1:3]), calibration)
-    coarse = _mix(mixing, _coarse(apart, first, grid))
+    coarse = _mix(mixing, _coarse(apart, first))
     maps, how = estimate_maps(coarse, _resize_mask(apart.mask, coarse.shape[1:3]), calibration, everywhere=True)
     return maps, f"{how}, from calibration lines of their own"
 
@@ -183,17 +181,17 @@ def _mix(matrix: torch.Tensor, kspace: torch.Tensor) -> torch.Tensor:
     return out
 
 
-def _coarse(scan: Scan, first: int, grid: int) -> torch.Tensor:
-    """The centre of k-space, at most ``grid`` points along each axis, of a scan read a part at a time."""
+def _coarse(scan: Scan, first: int) -> torch.Tensor:
+    """The centre of k-space, at most ``GRID`` points along each axis, of a scan read a part at a time."""
     depth, height, _ = scan.shape
     step = max(1, CHUNK // (8 * scan.coils * depth * height))
     parts, last = [], first + scan.wanted
     for i in range(first, last, step):
         part = scan.read(i, min(i + step, last))
-        part = resize_centred(part, (min(depth, grid), min(height, grid), part.shape[-1]))
+        part = resize_centred(part, (min(depth, GRID), min(height, GRID), part.shape[-1]))
         parts.append(ifft3c(part, axes=(-1,)))
     kspace = fft3c(torch.cat(parts, -1), axes=(-1,))
-    return resize_centred(kspace, (*kspace.shape[1:3], min(scan.wanted, grid)))
+    return resize_centred(kspace, (*kspace.shape[1:3], min(scan.wanted, GRID)))
 
 
 def _resize_mask(mask: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:

@@ -21,7 +21,7 @@ import torch
 from .. import hdf5
 from ..datasets import Dataset, entry_of, fetch
 from ..fourier import fft3c
-from ..references import read_image
+from ..references import read_beside
 from .arrays import scan_of_array
 from .scan import Scan
 
@@ -107,7 +107,7 @@ def _maps(_: Dataset, path: Path) -> Arrays:
 def _phase(entry: Dataset, path: Path) -> Arrays:
     import nibabel
 
-    magnitude, _, _ = read_image(entry_of(entry.beside) or entry, fetch(entry.beside))
+    magnitude, _, _ = read_beside(entry_of(entry.beside) or entry, fetch(entry.beside))
     header: Any = nibabel.load(path)
     phase = np.asarray(header.dataobj, np.float32)[..., 0].transpose(2, 1, 0)
     turned = magnitude * np.exp(1j * np.pi * phase / np.abs(phase).max())

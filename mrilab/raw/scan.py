@@ -129,8 +129,8 @@ def something_measured(mask: torch.Tensor) -> torch.Tensor:
     return mask
 
 
-def measurement_of(file: Any, name: str = "kspace") -> Any:
-    """The data set of that name, whose size must be one that a measurement of so many stored bytes can have.
+def measurement_of(file: Any) -> Any:
+    """The data set ``kspace``, whose size must be one that a measurement of so many stored bytes can have.
 
     Zeros compress a thousandfold, noise hardly: a small file that unpacks to gigabytes holds no scan.
 
@@ -145,9 +145,9 @@ def measurement_of(file: Any, name: str = "kspace") -> Any:
     Traceback (most recent call last):
     ValueError: kspace: found 128000000 bytes in ... stored ones, expected a measurement, which is mostly noise
     """
-    data = hdf5.numbers(file, name)
+    data = hdf5.numbers(file, "kspace")
     claimed, stored = data.dtype.itemsize * data.size, data.id.get_storage_size()
     if claimed > COMPRESSED * stored + 2**26:
-        raise ValueError(f"{name}: found {claimed} bytes in {stored} stored ones, expected a measurement, which is "
+        raise ValueError(f"kspace: found {claimed} bytes in {stored} stored ones, expected a measurement, which is "
                          "mostly noise")
     return data

@@ -61,11 +61,11 @@ def still_png(widget):
     return file.getvalue()
 
 
-def draw_row(figure, panels, height=None):
+def draw_row(figure, panels):
     """Slices in a row: ``panels`` has (image, in-plane voxel size, title, low, high)."""
     ratio = max(image.shape[0] * d[0] / (image.shape[1] * d[1]) for image, d, *_ in panels)
     width = min(2.6, 8 / len(panels))
-    figure.set_size_inches(width * len(panels), height or width * ratio + 0.4)
+    figure.set_size_inches(width * len(panels), width * ratio + 0.4)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (image, d, title, low, high) in zip(axes, panels):
         extent = (0, image.shape[1] * d[1], 0, image.shape[0] * d[0])

@@ -1,4 +1,4 @@
-"""What the data say about themselves: where k = 0 lies, what was measured, whether a layout can be right.
+"""Claims of a raw file held against its data: where k = 0 lies, what was measured, what each axis is.
 
 Headers, masks and layouts are claims, of which :mod:`mrilab.evidence` knows what the energy says. Every opener passes
 its scan through :func:`settle`.
