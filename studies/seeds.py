@@ -10,9 +10,8 @@ import numpy as np
 
 from .comparison import MIDDLE
 from .results import load
-from .runner import check
 from .scans import PEOPLE, here
-from .sweep import check_sweep, make_jobs, measure
+from .sweep import check_sweep, rows_of
 
 RESULTS = ["seeds.json"]
 SEEDS = [0, 1, 2]
@@ -44,9 +43,7 @@ def study(run):
     for size, entries in CELLS.items():
         sweep = check_sweep(dict(volumes=people, voxel_sizes=[size], accelerations=[8], seeds=SEEDS, blocks=[MIDDLE],
                                  methods=[dict(method="variational") | entry for entry in entries]))
-        jobs = make_jobs(sweep | {"tuned": tuned[f"{size} mm"]["best"]})
-        found, failed = measure(run, jobs)
-        check(failed, len(jobs))
+        found = rows_of(run, sweep | {"tuned": tuned[f"{size} mm"]["best"]})
         rows += [{key: row[key] for key in KEPT} for row in found]
         spreads += [dict(voxel_size=size, label=label) | spread(found, label)
                     for label in dict.fromkeys(row["label"] for row in found) if label != DIVERSE]
