@@ -87,7 +87,9 @@ def tune(run, sweep, methods=METHODS, count=COARSE):
     ranges = {label: column["tune"] for label, column in compared.items()}
     attempt("coarse", {label: coarse_trials(ends, count) if ends else [{}] for label, ends in ranges.items()})
     for further in range(BEYOND):
-        outside = {label: further_trials(ends, trials[label], count=count) for label, ends in ranges.items()}
+        outside = {label: [settings for settings in further_trials(ends, trials[label], count=count)
+                           if settings not in [trial["settings"] for trial in trials[label]]]     # below 1 there is 1
+                   for label, ends in ranges.items()}
         if not any(outside.values()):
             break
         attempt(f"beyond{further}-", outside)
