@@ -48,6 +48,11 @@ def test_viewer_stores_the_volumes():
     assert viewer.meta["voxel_size"] == [3, 1, 1] and viewer.meta["truth"] == "a"
 
 
+def test_viewer_opens_where_it_is_told():
+    assert widgets.VolumeViewer({"a": volume}, (1, 1, 1)).meta["at"] == [2, 3, 4]
+    assert widgets.VolumeViewer({"a": volume}, (1, 1, 1), at=(0, 5, 7)).meta["at"] == [0, 5, 7]
+
+
 def test_values_below_zero_are_kept():
     viewer = widgets.VolumeViewer({"a": volume - 0.5}, (1, 1, 1))
     assert viewer.meta["low"] == pytest.approx(float(volume.min()) - 0.5)
@@ -75,6 +80,9 @@ ROW = dict(method="a", voxel_size=2, acceleration=4, psnr=20.0, ssim=0.5, image=
     (lambda: widgets.VolumeViewer({"a": Volume(volume, (1, 1, 1)), "b": Volume(volume, (1, 1, 2))}),
      r"volumes: found voxel sizes {'a': \(1.0, 1.0, 1.0\), 'b': \(1.0, 1.0, 2.0\)}, expected one"),
     (lambda: widgets.VolumeViewer({"a": Volume(volume, (1, 1, 1))}, (2, 2, 2)), "volumes: found voxel sizes"),
+    (lambda: widgets.VolumeViewer({"a": volume}, (1, 1, 1), at=(1, 6, 1)),
+     r"at: found \[1, 6, 1\], expected a voxel \(z, y, x\) of a volume of 5 x 6 x 8"),
+    (lambda: widgets.VolumeViewer({"a": volume}, (1, 1, 1), at=(1, 2)), r"at: found \[1, 2\], expected a voxel"),
     (lambda: widgets.KSpaceLab(image, (1, 0)), "voxel_size: found .* expected two positive numbers"),
     (lambda: widgets.KSpaceLab(image[:10], (1, 1)), "image: found shape .* expected sides from 24 to 512"),
     (lambda: widgets.KSpaceLab(volume, (1, 1)), "found shape .* expected 2 dimensions"),

@@ -7,6 +7,7 @@ which Jupyter and GitHub show; a plot is called by its alt text.
 
 import re
 from html import escape
+from math import ceil
 from pathlib import Path
 
 from docutils import nodes
@@ -15,12 +16,21 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 DRAWING = re.compile(r"figures/drawing_\w+\.svg")
 PLOT = re.compile(r".*jupyter_execute/.*\.svg")
 STYLE = re.compile(r"<style.*?</style>", re.DOTALL)         # would hold for the whole page
+WORD, SIZE = re.compile(r"<text.*?</text>", re.DOTALL), re.compile(r"([\d.]+)px")
+LEGIBLE = 12                                                # pixels
+
+
+def least_width(plot):
+    """The width in pixels at which the words of a plot are legible; exponents are smaller than their word."""
+    words = [max(map(float, sizes)) for word in WORD.findall(plot) if (sizes := SIZE.findall(word))]
+    width = float(re.search(r'viewBox="0 0 ([\d.]+)', plot)[1])
+    return ceil(width * LEGIBLE / min(words)) if words else 0
 
 
 def inlined(plot, alt):
-    """The text of a plot's file as an element of a page."""
+    """The text of a plot's file as an element of a page; the style sheet makes it no narrower than ``--least``."""
     return STYLE.sub("", plot[plot.index("<svg "):]).replace(
-        "<svg ", f'<svg class="plot" role="img" aria-label="{escape(alt)}" ', 1)
+        "<svg ", f'<svg class="plot" style="--least: {least_width(plot)}px" role="img" aria-label="{escape(alt)}" ', 1)
 
 
 class Inline(SphinxPostTransform):

@@ -63,7 +63,7 @@ def still_png(widget):
 
 def draw_row(figure, panels):
     """Slices in a row: ``panels`` has (image, in-plane voxel size, title, low, high)."""
-    ratio = max(image.shape[0] * d[0] / (image.shape[1] * d[1]) for image, d, *_ in panels)
+    ratio = min(max(image.shape[0] * d[0] / (image.shape[1] * d[1]) for image, d, *_ in panels), 1.6)    # a thin slab
     width = min(2.6, 8 / len(panels))
     figure.set_size_inches(width * len(panels), width * ratio + 0.4)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]

@@ -8,7 +8,7 @@ from .base import Widget, check_images, draw_row, grey_range, sources, to_bytes
 
 
 class VolumeViewer(Widget):
-    """Three linked planes of one volume, or one plane of several side by side, with error maps.
+    """Three linked planes of one volume, or one plane of several side by side, with error maps; or seen from outside.
 
     Parameters
     ----------
@@ -21,12 +21,17 @@ class VolumeViewer(Widget):
         The volume that the others' error maps are taken against.
     error_gain : float
         Errors are shown this many times brighter.
+    at : tuple of int, optional
+        Voxel (z, y, x) at which the crosshair stands at first, counted from 0; the middle by default.
+    surface : bool
+        Below the planes, draw the volume from outside, to be turned, with the corner above the crosshair cut away.
+        What is darker than a twentieth of white is taken for air: a background of noise must be set to zero before.
 
     Raises
     ------
     ValueError
         For no volume, volumes of different shapes or voxel sizes, NaN, a voxel size that is not three positive
-        numbers, or a truth that is not among them.
+        numbers, a truth that is not among them, or a voxel outside of them.
 
     Examples
     --------
@@ -38,7 +43,7 @@ class VolumeViewer(Widget):
     _esm = sources("js", "core", "volume_viewer")
     _css = sources("css", "core", "volume_viewer")
 
-    def __init__(self, volumes, voxel_size=None, truth=None, error_gain=5):
+    def __init__(self, volumes, voxel_size=None, truth=None, error_gain=5, at=None, surface=False):
         volumes, voxel_size = _one_voxel_size(volumes, voxel_size)
         volumes = check_images(volumes, "volumes", 3, "(z, y, x)")
         if truth is not None:
@@ -46,8 +51,11 @@ class VolumeViewer(Widget):
         self._volumes = volumes
         low, high = grey_range(list(volumes.values()))
         shape = next(iter(volumes.values())).shape
+        at = [n // 2 for n in shape] if at is None else list(at)
+        if len(at) != 3 or not all(isinstance(i, int) and 0 <= i < n for i, n in zip(at, shape)):
+            raise ValueError(f"at: found {at}, expected a voxel (z, y, x) of a volume of {' x '.join(map(str, shape))}")
         meta = {"names": list(volumes), "shape": list(shape), "voxel_size": list(voxel_size), "low": low, "high": high,
-                "truth": truth, "gain": error_gain}
+                "truth": truth, "gain": error_gain, "at": at, "surface": surface}
         title = (f"{', '.join(volumes)}, {' x '.join(map(str, shape))} voxels of "
                  f"{' x '.join(f'{d:.3g}' for d in voxel_size)} mm, in three planes")
         super().__init__([to_bytes(v, low, high) for v in volumes.values()], meta, title)
@@ -57,7 +65,7 @@ class VolumeViewer(Widget):
         size = self.meta["voxel_size"]
         panels = []
         for plane, axis in PLANES.items():
-            image = np.take(volume, volume.shape[axis] // 2, axis)
+            image = np.take(volume, self.meta["at"][axis], axis)
             panels.append((image, in_plane(size, axis), f"{name}, {plane}", 0, self.meta["high"]))
         draw_row(figure, panels)
 

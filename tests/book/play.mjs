@@ -136,7 +136,15 @@ const find = text => page.locator(`.mri[aria-label*="${text}"]`);
 const viewer = find('in three planes');
 if (await viewer.count()) {
   report.axial = await image(viewer, 0);
-  await act(viewer, 'radio planes', how, () => press(viewer.getByRole('group', { name: 'Volume' }).getByRole('radio').nth(1)));
+  const volume = viewer.getByRole('group', { name: 'Volume' });
+  if (await volume.count()) await act(viewer, 'radio planes', how, () => press(volume.getByRole('radio').nth(1)));
+  const outside = viewer.locator('.mri-surface canvas');
+  if (await outside.count()) {
+    report.surface = await outside.evaluate(({ image: i }) =>
+      ({ values: [...i.values], height: i.height, width: i.width, spacing: i.spacing, turn: i.turn }));
+    await act(viewer, 'surface', how, () => drag(outside, [0.5, 0.5], [0.7, 0.5]));
+    await act(viewer, 'ArrowRight', 'keyboard', () => outside.press('ArrowRight'));
+  }
   await act(viewer, 'crosshair', how, () => drag(viewer.locator('canvas').first(), [0.5, 0.5], [0.3, 0.4]));
   report.crosshair = await viewer.locator('.mri-facts').textContent();
   for (const key of ['ArrowUp', 'ArrowLeft', 'PageUp']) await act(viewer, key, 'keyboard', () => viewer.locator('canvas').first().press(key));

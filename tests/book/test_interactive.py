@@ -100,9 +100,42 @@ def test_accessible_and_fits(report):
 def test_viewer_draws_the_volume_in_mm(report):
     data, meta = state_of(report, "VolumeViewer")
     volume = data[: np.prod(meta["shape"])].reshape(meta["shape"])
-    assert (array(report["axial"]) == volume[meta["shape"][0] // 2]).all()
+    assert (array(report["axial"]) == volume[meta["at"][0]]).all()
     (height, width), (dy, dx) = report["axial"]["drawn"], meta["voxel_size"][1:]
     assert abs(height / width - meta["shape"][1] * dy / (meta["shape"][2] * dx)) < 0.02
+
+
+@on("VolumeViewer")
+def test_surface_is_what_the_rays_meet(report):
+    """Sides of the cut have their values, the skin is lit, and where no ray meets a voxel there is nothing."""
+    data, meta = state_of(report, "VolumeViewer")
+    assert ("surface" in report) == meta["surface"]
+    if not meta["surface"]:
+        return
+    seen, step, turn, rise = array(report["surface"]), *report["surface"]["spacing"][:1], *np.deg2rad(
+        [report["surface"]["turn"], 25])
+    shape, size = np.array(meta["shape"][::-1]), np.array(meta["voxel_size"][::-1])           # x, y, z
+    volume, at = data.reshape(meta["shape"]), np.array(meta["at"][::-1])
+    side = np.where(at[:2] < shape[:2] / 2, -1, 1)
+    assert step == size.min() and turn == np.arctan2(*side)
+    camera = np.array([np.cos(rise) * np.sin(turn), np.cos(rise) * np.cos(turn), np.sin(rise)])
+    right = np.array([-np.cos(turn), np.sin(turn), 0])
+    deep = np.abs([np.hypot(*(shape * size)[:2]) * np.cos(rise), shape[2] * size[2] * np.sin(rise)]).sum() / 2
+    u, v = (step * (np.arange(n) + 0.5 - n / 2) for n in seen.shape[::-1])
+    start = u[:, None] * right + v[:, None, None] * np.cross(camera, right) + deep * camera
+    cut, open_, sides, skin = np.ones(seen.shape, bool), np.ones(seen.shape, bool), np.zeros(seen.shape), 0 * seen
+    for n in range(int(np.ceil(2 * deep / step))):
+        voxel = np.floor(shape / 2 + (start - n * step * camera) / size).astype(int)
+        inside = ((voxel >= 0) & (voxel < shape)).all(-1) & open_
+        corner = inside & (voxel[..., 2] > at[2]) & (side * (voxel - at)[..., :2] > 0).all(-1)
+        here = np.where(inside & ~corner, volume[tuple(np.clip(voxel, 0, shape - 1)[..., ::-1].transpose(2, 0, 1))], 0)
+        sides[cut & (here > 0)] = here[cut & (here > 0)]
+        skin[~cut & (here >= 13)] = 1
+        open_ &= ~((cut & (here > 0)) | (here >= 13))
+        cut = np.where(inside, corner, cut)
+    assert (sides > 0).sum() > 200 and (skin > 0).sum() > 0.2 * seen.size
+    assert (np.abs(seen - sides / 255)[sides > 0] < 1e-3).mean() > 0.98             # rounding at voxels' borders
+    assert ((seen >= 0.149) & (seen <= 0.901))[skin > 0].mean() > 0.98 and not seen[open_].any()
 
 
 @on("KSpaceLab")

@@ -40,6 +40,18 @@ async function inspect() {
   return { faults, links, jumps: window.jumps };
 }
 
+// On a phone: the smallest words of the figures in pixels, exponents aside, and how far the page slides sideways.
+function onPhone() {
+  const words = [...document.querySelectorAll('svg.plot text, svg.drawing text')].filter(text => text.textContent.trim());
+  const sizes = words.map(text => {
+    const { b, d } = text.getScreenCTM(), parts = text.querySelectorAll('tspan');
+    const size = Math.max(...[...parts.length ? parts : [text]].map(part => parseFloat(getComputedStyle(part).fontSize)));
+    return [size * Math.hypot(b, d), text.textContent];
+  });
+  const { scrollWidth, clientWidth } = document.documentElement;
+  return { smallest: sizes.sort((a, b) => a[0] - b[0])[0] ?? null, wide: scrollWidth - clientWidth };
+}
+
 // What shuts a reader out: contrast, names, roles, the keyboard.
 async function audit(page) {
   await page.addScriptTag({ path: axe });
@@ -61,11 +73,14 @@ async function visit(root, name) {
     await page.goto(root + name, { waitUntil: 'networkidle', timeout: 60000 });
     await page.waitForFunction(drawn, null, { timeout: 20000 }).catch(() => {});    // inspect says what is missing
     const seen = await page.evaluate(inspect);
+    await page.setViewportSize({ width: 390, height: 844 });
+    const phone = await page.evaluate(onPhone);
+    await page.setViewportSize({ width: 1280, height: 720 });
     const barriers = root.startsWith('http') ? await audit(page) : [];      // the same page twice
     const inside = addresses => [...addresses].filter(a => a.startsWith(root)).map(a => a.slice(root.length));
-    return { faults: [...faults, ...seen.faults, ...barriers], links: inside(seen.links), loaded: inside(loaded), jumps: seen.jumps };
+    return { faults: [...faults, ...seen.faults, ...barriers], links: inside(seen.links), loaded: inside(loaded), jumps: seen.jumps, phone };
   } catch (e) {
-    return { faults: [...faults, String(e).slice(0, 300)], links: [], loaded: [], jumps: 0 };
+    return { faults: [...faults, String(e).slice(0, 300)], links: [], loaded: [], jumps: 0, phone: null };
   } finally {
     await page.close();
   }
