@@ -12,7 +12,7 @@
 #   make lowest    the package's tests with the lowest versions that pyproject.toml allows (PYTHON=python3.11)
 #   make newest    the same with the newest of everything (PYTHON=python3.14)
 #   make coverage  which lines of mrilab the quick tests reach, for the status page
-#   make manifest  the SHA-256 of every file: _build/SHA256SUMS
+#   make release   the files of a release, under the names they have there, and their SHA-256: _build/release
 #   make priors    train the priors again and let them ship (days on a CPU, minutes on a GPU); commit them, then make results
 #   make results   measure again what the book shows from data/results, with the priors that ship (half a day; ARGS=--jobs 2)
 #   make fuzz      look for files that break the readers (make fuzz FUZZ=20000, examples to try)
@@ -25,7 +25,7 @@ READY := .venv/ready
 export TQDM_DISABLE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: env book test quick lint browser chapters exercises colab links slides pdf lowest newest coverage manifest \
+.PHONY: env book test quick lint browser chapters exercises colab links slides pdf lowest newest coverage release \
   priors results address fuzz clean
 
 env: $(READY)
@@ -134,10 +134,13 @@ coverage: $(READY)
 	$(BIN)/coverage json --data-file=_build/.coverage -o _build/coverage.json -q
 	$(BIN)/python tools/found.py _build/coverage.json
 
-manifest:
-	mkdir -p _build
-	git ls-files -z > _build/tracked
-	xargs -0 sha256sum < _build/tracked > _build/SHA256SUMS
+# A release has no folders: `mrilab.datasets` asks for data by the last part of their names.
+RELEASED = $(wildcard dist/* _build/html/mrilab.pdf) data/volumes/*.h5 data/scans/*.h5 data/priors/*.safetensors \
+  data/priors/*.json
+release:
+	rm -rf _build/release && mkdir -p _build/release
+	cp $(RELEASED) _build/release
+	cd _build/release && sha256sum -- * > ../SHA256SUMS && mv ../SHA256SUMS .
 
 priors: $(READY)
 	TQDM_DISABLE= $(BIN)/python -m studies.train_priors --all --patches 700000 --ship
