@@ -30,13 +30,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 env: $(READY)
 
+# of a Python and of the variable that names it
 define new_enough
-@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-  { echo "$(PYTHON) is older than 3.11: name a newer one, as in make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+@$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+  { echo "$(1) is older than 3.11: name a newer one, as in make $(MAKECMDGOALS) $(2)=python3.11"; exit 1; }
 endef
 
 $(READY): environment.yml pyproject.toml package-lock.json tools/vendor.py
-	$(new_enough)
+	$(call new_enough,$(PYTHON),PYTHON)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	sed -n 's/^ *- \([^ ]*==[^ ]*\)/\1/p' environment.yml > .venv/pins.txt
 	$(BIN)/pip install -qq -r .venv/pins.txt
@@ -79,7 +80,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 # the modules' own examples, and every test file but those that solve, sample or train for more than a few seconds
-LONGER := augmentation classical colab conf corpus cuda datasets diffusion exercises files holdout house main masks \
+LONGER := augmentation classical colab conf corpus cuda datasets diffusion dry exercises files holdout house main masks \
   metrics neural_operator posterior preparation priors raw representations simulate studies train_priors training \
   variational volumes widgets writing
 quick: lint
@@ -110,6 +111,7 @@ exercises: $(READY)
 
 COLAB_PYTHON ?= $(PYTHON)
 colab:
+	$(call new_enough,$(COLAB_PYTHON),COLAB_PYTHON)
 	$(COLAB_PYTHON) tools/colab.py $(NAME)
 
 links: $(READY) $(NEWER)
@@ -122,11 +124,11 @@ pdf: $(READY) browser
 	$(BIN)/python tools/pdf.py $(HTML)
 
 lowest:
-	$(new_enough)
+	$(call new_enough,$(PYTHON),PYTHON)
 	$(PYTHON) tools/versions.py lowest $(ARGS)
 
 newest:
-	$(new_enough)
+	$(call new_enough,$(PYTHON),PYTHON)
 	$(PYTHON) tools/versions.py newest $(ARGS)
 
 coverage: $(READY)

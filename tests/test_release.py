@@ -244,6 +244,14 @@ def test_without_torch_one_line_says_what_to_install(installed, how):
     assert others == [] if how[0] != "-c" else last.startswith("ImportError: ")
 
 
+@pytest.mark.parametrize("command, begins", [("-c", "ImportError: "), ("mrilab", "")])
+def test_older_python_is_one_line(command, begins):
+    code = f"import sys; sys.version_info, sys.argv = (3, 10, 2), ['{command}']; import mrilab"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 1
+    assert found.stderr.splitlines()[-1] == f"{begins}mrilab: found Python 3.10, expected 3.11 or newer"
+
+
 @pytest.fixture
 def cards(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "tools")
