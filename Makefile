@@ -25,7 +25,7 @@ READY := .venv/ready
 export TQDM_DISABLE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: env book test quick lint browser chapters exercises colab links slides pdf lowest newest coverage release \
+.PHONY: env book test quick lint stored browser chapters exercises colab links slides pdf lowest newest coverage release \
   priors results address fuzz clean
 
 env: $(READY)
@@ -86,10 +86,13 @@ LONGER := augmentation classical colab conf corpus cuda datasets diffusion dry e
 quick: lint
 	$(BIN)/pytest -q -m "not slow" mrilab $(filter-out $(LONGER:%=tests/test_%.py),$(wildcard tests/test_*.py))
 
-# nbval executes the chapters, so the pages under test are built from the stored outputs. As many files at a time as there
-# are cores (ARGS="-n 0" one after the other).
-test: lint $(NEWER) browser
+# nbval executes the chapters, so the pages under test are built from the stored outputs
+stored: $(READY) $(NEWER)
 	MRILAB_STORED_OUTPUTS=1 $(call pages,html,_build/stored) -W --keep-going --quiet
+
+# lint and those pages side by side; then as many files at a time as there are cores (ARGS="-n 0" one after the other)
+test: $(READY) browser
+	$(MAKE) --no-print-directory --jobs 2 --output-sync lint stored
 	MRILAB_PAGES=_build/stored/_build/html $(BIN)/pytest -n auto --dist loadfile --durations=10 mrilab studies tests tools book --nbval \
 	  --nbval-current-env --nbval-cell-timeout=$$($(BIN)/python book/_ext/pace.py) \
 	  --nbval-sanitize-with=tests/sanitize.cfg --junitxml=_build/tests.xml $(ARGS)
