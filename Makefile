@@ -12,7 +12,7 @@
 #   make lowest    the package's tests with the lowest versions that pyproject.toml allows (PYTHON=python3.11)
 #   make newest    the same with the newest of everything (PYTHON=python3.14)
 #   make coverage  which lines of mrilab the quick tests reach, for the status page
-#   make manifest  the SHA-256 of every file: _build/SHA256SUMS
+#   make release   the files of a release, under the names they have there, and their SHA-256: _build/release
 #   make priors    train the priors again and let them ship (days on a CPU, minutes on a GPU); commit them, then make results
 #   make results   measure again what the book shows from data/results, with the priors that ship (half a day; ARGS=--jobs 2)
 #   make fuzz      look for files that break the readers (make fuzz FUZZ=20000, examples to try)
@@ -25,18 +25,19 @@ READY := .venv/ready
 export TQDM_DISABLE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: env book test quick lint browser chapters exercises colab links slides pdf lowest newest coverage manifest \
+.PHONY: env book test quick lint stored browser chapters exercises colab links slides pdf lowest newest coverage release \
   priors results address fuzz clean
 
 env: $(READY)
 
+# of a Python and of the variable that names it
 define new_enough
-@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-  { echo "$(PYTHON) is older than 3.11: name a newer one, as in make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+@$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+  { echo "$(1) is older than 3.11: name a newer one, as in make $(MAKECMDGOALS) $(2)=python3.11"; exit 1; }
 endef
 
 $(READY): environment.yml pyproject.toml package-lock.json tools/vendor.py
-	$(new_enough)
+	$(call new_enough,$(PYTHON),PYTHON)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	sed -n 's/^ *- \([^ ]*==[^ ]*\)/\1/p' environment.yml > .venv/pins.txt
 	$(BIN)/pip install -qq -r .venv/pins.txt
@@ -79,16 +80,19 @@ lint: $(READY)
 	$(BIN)/mypy
 
 # the modules' own examples, and every test file but those that solve, sample or train for more than a few seconds
-LONGER := augmentation classical colab conf corpus cuda datasets diffusion exercises files holdout house main masks \
+LONGER := augmentation classical colab conf corpus cuda datasets diffusion dry exercises files holdout house main masks \
   metrics neural_operator posterior preparation priors raw representations simulate studies train_priors training \
   variational volumes widgets writing
 quick: lint
 	$(BIN)/pytest -q -m "not slow" mrilab $(filter-out $(LONGER:%=tests/test_%.py),$(wildcard tests/test_*.py))
 
-# nbval executes the chapters, so the pages under test are built from the stored outputs. As many files at a time as there
-# are cores (ARGS="-n 0" one after the other).
-test: lint $(NEWER) browser
+# nbval executes the chapters, so the pages under test are built from the stored outputs
+stored: $(READY) $(NEWER)
 	MRILAB_STORED_OUTPUTS=1 $(call pages,html,_build/stored) -W --keep-going --quiet
+
+# lint and those pages side by side; then as many files at a time as there are cores (ARGS="-n 0" one after the other)
+test: $(READY) browser
+	$(MAKE) --no-print-directory --jobs 2 --output-sync lint stored
 	MRILAB_PAGES=_build/stored/_build/html $(BIN)/pytest -n auto --dist loadfile --durations=10 mrilab studies tests tools book --nbval \
 	  --nbval-current-env --nbval-cell-timeout=$$($(BIN)/python book/_ext/pace.py) \
 	  --nbval-sanitize-with=tests/sanitize.cfg --junitxml=_build/tests.xml $(ARGS)
@@ -110,6 +114,7 @@ exercises: $(READY)
 
 COLAB_PYTHON ?= $(PYTHON)
 colab:
+	$(call new_enough,$(COLAB_PYTHON),COLAB_PYTHON)
 	$(COLAB_PYTHON) tools/colab.py $(NAME)
 
 links: $(READY) $(NEWER)
@@ -122,11 +127,11 @@ pdf: $(READY) browser
 	$(BIN)/python tools/pdf.py $(HTML)
 
 lowest:
-	$(new_enough)
+	$(call new_enough,$(PYTHON),PYTHON)
 	$(PYTHON) tools/versions.py lowest $(ARGS)
 
 newest:
-	$(new_enough)
+	$(call new_enough,$(PYTHON),PYTHON)
 	$(PYTHON) tools/versions.py newest $(ARGS)
 
 coverage: $(READY)
@@ -134,10 +139,13 @@ coverage: $(READY)
 	$(BIN)/coverage json --data-file=_build/.coverage -o _build/coverage.json -q
 	$(BIN)/python tools/found.py _build/coverage.json
 
-manifest:
-	mkdir -p _build
-	git ls-files -z > _build/tracked
-	xargs -0 sha256sum < _build/tracked > _build/SHA256SUMS
+# A release has no folders: `mrilab.datasets` asks for data by the last part of their names.
+RELEASED = $(wildcard dist/* _build/html/mrilab.pdf) data/volumes/*.h5 data/scans/*.h5 data/priors/*.safetensors \
+  data/priors/*.json
+release:
+	rm -rf _build/release && mkdir -p _build/release
+	cp $(RELEASED) _build/release
+	cd _build/release && sha256sum -- * > ../SHA256SUMS && mv ../SHA256SUMS .
 
 priors: $(READY)
 	TQDM_DISABLE= $(BIN)/python -m studies.train_priors --all --patches 700000 --ship

@@ -19,6 +19,7 @@ import tempfile
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import torch
@@ -27,6 +28,8 @@ from tqdm import tqdm
 from mrilab.datasets import list_datasets, sha256
 from mrilab.methods import METHODS, find, has
 from mrilab.processes import hardware, in_parallel
+from mrilab.variational import SETTINGS
+from mrilab.volumes import load_acquisition, load_volume, save_acquisition, save_volume
 from mrilab.writing import atomic_path
 
 from .results import RESULTS, ROOT, Result, command, load, shown, weights_in, write_rows
@@ -163,15 +166,16 @@ def _save(path, record):
         temporary.write_text(text)
 
 
-def _work(job, path, device, version, processes, unasked):
+def _work(job, path, device, version, processes, dry, unasked):
     """One job in its process; an error becomes text, so that the others go on."""
     with contextlib.suppress(ValueError, FileNotFoundError):
         load_record(path)           # Dask gives a job to a second worker if it loses sight of the first
         return path, None
     if processes > 1:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    few = mock.patch.dict(SETTINGS["fast"], iterations=TINY["iterations"])     # where a job leaves them to the solver
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), few if dry else contextlib.nullcontext():
             warnings.simplefilter("ignore", UserWarning)        # priors at other voxel sizes are what studies are about
             place = {"device": device} if has(job.function, "device") else {}
             result = job.function(**job.asked, **place, **unasked)
@@ -264,7 +268,7 @@ class Runner:
         """
         if self.dry:
             whole = [(function, *(str(a.get(key)) for key in KINDS)) for a in asked]
-            new = {kind: tiny(a) for kind, a in reversed([*zip(whole, asked)]) if kind not in self.tried}
+            new = {kind: self._small(tiny(a)) for kind, a in reversed([*zip(whole, asked)]) if kind not in self.tried}
             asked = list(new.values())
         jobs = [make_job(function, a, name) for a in asked]
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -281,6 +285,21 @@ class Runner:
             return [self.tried[kind] for kind in whole], named
         return records, named
 
+    def _small(self, asked):
+        """A job whose volume has voxels of 2 mm, and whose scan a short readout: their own take seconds to simulate."""
+        asked = {key: self._small(value) if isinstance(value, dict) else value for key, value in asked.items()}
+        for kind in ("volume", "scan"):
+            if not isinstance(name := asked.get(kind), str):
+                continue
+            path = self.folder / f"{kind}_{Path(name).stem}.h5"
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if kind == "volume" and not path.is_file():
+                save_volume(path, load_volume(name).resample((2, 2, 2)))
+            elif not path.is_file():
+                save_acquisition(path, load_acquisition(name, readout=(60, 100)))
+            asked[kind] = str(path)
+        return asked
+
     def _carry_out(self, jobs, left, unasked):
         """Failed jobs, by path. Jobs that lose their process are started again."""
         failed, fruitless, before = {}, 0, self.bar.n
@@ -288,7 +307,7 @@ class Runner:
         self.bar.update(len(jobs) - len(left))
         while left:
             turn = list(left)[:self.count if fruitless else None]       # after a death, no more than can die at once
-            calls = [(left[path], path, self.device, self.version, self.count, unasked) for path in turn]
+            calls = [(left[path], path, self.device, self.version, self.count, self.dry, unasked) for path in turn]
             try:
                 for path, problem in in_parallel(_work, calls, self.count, self.scheduler):
                     if problem:

@@ -13,7 +13,9 @@ import itertools
 import json
 
 from mrilab.checks import PLANES
+from mrilab.fourier import resampled_shape
 from mrilab.metrics import psnr, ssim
+from mrilab.volumes import volume_header
 
 from .comparison import CLASSICAL
 from .scans import PEOPLE, VALIDATION, here, reconstruction, simulated, solve
@@ -68,7 +70,9 @@ def measure(volume, method, walks, settings, prior, device="cpu"):
 def study(run):
     def rows(volume, asked):
         """Of ``(method, budget, setting, walks)``."""
-        shape = simulated(volume, VOXEL_SIZE, ACCELERATION, BLOCK)[1].shape
+        matrix, size, _ = volume_header(volume)
+        *shape, _ = resampled_shape(matrix, size, (VOXEL_SIZE,) * 3)
+        shape.append(BLOCK[1] - BLOCK[0])
         found = run.rows(measure, [dict(
             volume=volume, method=method, walks=walks, prior="diverse",
             settings=with_steps(method, setting, budget / walks, shape)) for method, budget, setting, walks in asked])

@@ -1,6 +1,5 @@
 """What a release consists of besides code and chapters: wheel, source archive, citation, changelog, workflows, sums."""
 
-import hashlib
 import inspect
 import json
 import os
@@ -82,15 +81,21 @@ def test_links_of_the_readme_survive_elsewhere():
 
 
 def test_release_carries_what_the_code_asks_for():
-    """Every shipped file, cards too, under the last part of its name; no two with the same."""
-    text = (ROOT / ".github/workflows/publish.yml").read_text()
-    patterns = re.search(r"gh release create.*", text, re.S)[0].split()
-    carried = [path.name for pattern in patterns if pattern.startswith("data/") for path in ROOT.glob(pattern)]
-    asked = [file for d in list_datasets() if d.kind in ("volume", "prior", "scan") and not d.page
-             for file in (d.file, *([d.file.replace(".safetensors", ".json")] if d.card_sha256 else []))]
-    assert len(asked) > 20 and "priors/diverse.json" in asked
-    assert len(set(carried)) == len(carried)
-    assert {address_of(file).rpartition("/")[2] for file in asked} == set(carried)
+    """Every shipped file, cards too, under the last part of its name and with its sum; the workflow uploads them."""
+    subprocess.run(["make", "release"], cwd=ROOT, capture_output=True, check=True)
+    folder = ROOT / "_build/release"
+    sums = dict(reversed(line.split()) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    assert set(sums) == {path.name for path in folder.iterdir()} - {"SHA256SUMS"}
+    asked = {}
+    for d in list_datasets():
+        if d.kind in ("volume", "prior", "scan") and not d.page:
+            asked[d.file] = d.sha256
+            if d.card_sha256:
+                asked[d.file.replace(".safetensors", ".json")] = d.card_sha256
+    names = {address_of(file).rpartition("/")[2]: digest for file, digest in asked.items()}
+    assert len(names) == len(asked) > 20 and "diverse.json" in names
+    assert names == {name: digest for name, digest in sums.items() if name.endswith((".h5", ".safetensors", ".json"))}
+    assert re.search(r"gh release create .* _build/release/\*\n", (ROOT / ".github/workflows/publish.yml").read_text())
 
 
 def test_changelog_begins_with_this_version():
@@ -118,7 +123,7 @@ def test_workflow_calls_targets_that_exist(name):
 
 def test_every_target_is_described():
     described = set(re.findall(r"^#   make (\w+)", (ROOT / "Makefile").read_text(), re.M))
-    assert TARGETS - described == {"env", "lint", "browser", "clean"}
+    assert TARGETS - described == {"env", "lint", "stored", "browser", "clean"}
 
 
 def tracked():
@@ -126,15 +131,6 @@ def tracked():
     if not (ROOT / ".git").exists() or not shutil.which("git"):
         pytest.skip("not a checkout with git")
     return subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-
-
-def test_manifest_holds_every_file():
-    names = tracked()
-    subprocess.run(["make", "manifest"], cwd=ROOT, capture_output=True, check=True)
-    sums = dict(reversed(line.split(maxsplit=1)) for line in (ROOT / "_build/SHA256SUMS").read_text().splitlines())
-    assert set(sums) == set(names)
-    for name in ("LICENSE", "data/volumes/qtim_MRHead.h5"):
-        assert sums[name] == hashlib.sha256((ROOT / name).read_bytes()).hexdigest()
 
 
 def test_address_is_rewritten_everywhere(monkeypatch):
@@ -246,6 +242,14 @@ def test_without_torch_one_line_says_what_to_install(installed, how):
     *others, last = found.stderr.splitlines()
     assert "PyTorch is missing" in last and last.endswith("pip install torch")
     assert others == [] if how[0] != "-c" else last.startswith("ImportError: ")
+
+
+@pytest.mark.parametrize("command, begins", [("-c", "ImportError: "), ("mrilab", "")])
+def test_older_python_is_one_line(command, begins):
+    code = f"import sys; sys.version_info, sys.argv = (3, 10, 2), ['{command}']; import mrilab"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 1
+    assert found.stderr.splitlines()[-1] == f"{begins}mrilab: found Python 3.10, expected 3.11 or newer"
 
 
 @pytest.fixture
