@@ -1,6 +1,6 @@
 # Every target makes or reuses the environment .venv by itself.
 #   make book      build the book, chapters executed on the shipped data: _build/html/index.html
-#                  (make book BUILD=sphinx: by plain, current Sphinx; the same for test and links)
+#                  (make book BUILD=jupyter-book: by Jupyter Book 1; the same for test and links)
 #   make test      everything that must pass
 #   make quick     lint and the fast tests, under a minute
 #   make chapters  execute the chapters in place, storing their outputs (make chapters NAME=01_forward_model)
@@ -52,9 +52,9 @@ _build/sources: $(SOURCES)
 	rm -rf _build/.jupyter_cache
 	mkdir -p _build && touch $@
 
-# Who builds the pages: jupyter-book, or plain Sphinx with newer versions laid over the environment.
+# Who builds the pages: plain Sphinx with newer versions laid over the environment, or jupyter-book, which needs the old.
 # All of them every time: a page with a warning must fail the second time as well.
-BUILD ?= jupyter-book
+BUILD ?= sphinx
 ifeq ($(BUILD),sphinx)
 NEWER := _build/newer/ready
 pages = PYTHONPATH=_build/newer:$(PYTHONPATH) $(BIN)/python -m sphinx -M $(1) book $(2)/_build --fresh-env --write-all

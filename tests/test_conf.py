@@ -65,7 +65,7 @@ def test_setting_that_conf_does_not_know_is_named(part, key, plain):
 
 
 def test_newer_versions_are_newer_than_the_pins():
-    """Those that Sphinx is given for BUILD=sphinx, at the end of environment.yml."""
+    """Those that plain Sphinx is given, at the end of environment.yml."""
     text = (ROOT / "environment.yml").read_text()
     pins = dict(re.findall(r"^ *- (\S+)==(\S+)", text, re.M))
     newer = dict(re.findall(r"^#   (\S+)==(\S+)$", text, re.M))

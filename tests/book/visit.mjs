@@ -71,7 +71,7 @@ async function visit(root, name) {
   page.on('console', m => { if (m.type() === 'error') faults.push(`console error: ${m.text().slice(0, 300)} (${m.location().url})`); });
   try {
     await page.goto(root + name, { waitUntil: 'networkidle', timeout: 60000 });
-    await page.waitForFunction(drawn, null, { timeout: 20000 }).catch(() => {});    // inspect says what is missing
+    await page.waitForFunction(drawn, null, { timeout: 60000 }).catch(() => {});    // inspect says what is missing
     const seen = await page.evaluate(inspect);
     await page.setViewportSize({ width: 390, height: 844 });
     const phone = await page.evaluate(onPhone);
