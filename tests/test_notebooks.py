@@ -104,6 +104,10 @@ def test_outputs_are_compared():
     assert [(name, cell["id"]) for name, cell in exempt if len(cell["metadata"].get("nbval_reason", "")) < 20] == []
 
 
+def test_no_cell_is_long(code):
+    assert [cell["id"] for cell in code if source(cell).strip().count("\n") >= 25] == []
+
+
 def test_code_lines_fit_the_page(code):
     assert [line for cell in code for line in source(cell).splitlines() if len(line) > 88] == []
 

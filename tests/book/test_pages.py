@@ -128,10 +128,11 @@ def test_page_is_light_and_stands_still(page, report):
         assert sum(map(transferred, loaded)) < 2e6, sorted(loaded, key=transferred)[-5:]
 
 
+@pytest.mark.parametrize("width", ["390", "1280"])
 @pytest.mark.parametrize("page", PAGES)
-def test_figures_can_be_read_on_a_phone(page, report):
-    """At 390 pixels: words of 12 at least, and nothing makes the page itself slide sideways."""
-    seen = report[page]["http"]["phone"]
+def test_figures_can_be_read(page, width, report):
+    """Words of 12 pixels at least, and nothing makes the page itself slide sideways."""
+    seen = report[page]["http"]["fits"][width]
     assert seen["wide"] <= 0
     if seen["smallest"]:
         size, words = seen["smallest"]

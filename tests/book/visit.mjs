@@ -40,8 +40,8 @@ async function inspect() {
   return { faults, links, jumps: window.jumps };
 }
 
-// On a phone: the smallest words of the figures in pixels, exponents aside, and how far the page slides sideways.
-function onPhone() {
+// The smallest words of the figures in pixels, exponents aside, and how far the page slides sideways.
+function fit() {
   const words = [...document.querySelectorAll('svg.plot text, svg.drawing text')].filter(text => text.textContent.trim());
   const sizes = words.map(text => {
     const { b, d } = text.getScreenCTM(), parts = text.querySelectorAll('tspan');
@@ -73,14 +73,16 @@ async function visit(root, name) {
     await page.goto(root + name, { waitUntil: 'networkidle', timeout: 60000 });
     await page.waitForFunction(drawn, null, { timeout: 60000 }).catch(() => {});    // inspect says what is missing
     const seen = await page.evaluate(inspect);
-    await page.setViewportSize({ width: 390, height: 844 });
-    const phone = await page.evaluate(onPhone);
-    await page.setViewportSize({ width: 1280, height: 720 });
+    const fits = {};
+    for (const [width, height] of [[390, 844], [1280, 720]]) {
+      await page.setViewportSize({ width, height });
+      fits[width] = await page.evaluate(fit);
+    }
     const barriers = root.startsWith('http') ? await audit(page) : [];      // the same page twice
     const inside = addresses => [...addresses].filter(a => a.startsWith(root)).map(a => a.slice(root.length));
-    return { faults: [...faults, ...seen.faults, ...barriers], links: inside(seen.links), loaded: inside(loaded), jumps: seen.jumps, phone };
+    return { faults: [...faults, ...seen.faults, ...barriers], links: inside(seen.links), loaded: inside(loaded), jumps: seen.jumps, fits };
   } catch (e) {
-    return { faults: [...faults, String(e).slice(0, 300)], links: [], loaded: [], jumps: 0, phone: null };
+    return { faults: [...faults, String(e).slice(0, 300)], links: [], loaded: [], jumps: 0, fits: null };
   } finally {
     await page.close();
   }
