@@ -149,8 +149,13 @@ function dragInField({ root, meta, data, announce }) {
       context.arc(...place(point), radius * ratio, 0, 7);
       context.fill();
     };
-    const write = (text, [x, y], name = "--mri-text", font = "12px") => {
+    const write = (text, [x, y], name = "--mri-text", font = "12px", boxed = false) => {
       context.font = font.replace(/\d+/, n => n * ratio) + " system-ui, sans-serif";
+      if (boxed) {                                                          // no arrow crosses it
+        const wide = context.measureText(text).width + 6 * ratio;
+        context.fillStyle = style.getPropertyValue("--mri-ground");
+        context.fillRect(x - wide / 2, y - 8 * ratio, wide, 16 * ratio);
+      }
       context.lineWidth = 3 * ratio;
       context.strokeStyle = style.getPropertyValue("--mri-ground");
       context.fillStyle = style.getPropertyValue(name);
@@ -169,8 +174,8 @@ function dragInField({ root, meta, data, announce }) {
     for (const step of niceSteps(-half, half, 4)) {
       if (Math.abs(step) > 0.85 * half) continue;
       const [along] = place([step, 0]), [, up] = place([0, step]);
-      write(short(step).replace("-", "−"), [along, size - 9 * ratio], "--mri-soft", "11px");
-      if (step) write(short(step).replace("-", "−"), [14 * ratio, up], "--mri-soft", "11px");
+      write(short(step).replace("-", "−"), [along, size - 9 * ratio], "--mri-soft", "11px", true);
+      if (step) write(short(step).replace("-", "−"), [14 * ratio, up], "--mri-soft", "11px", true);
     }
     if (state.path) points.forEach((_, n) => trace(state.path.slice(0, state.step + 1).map(passed => place(passed.points[n])), "--mri-line-1", lone ? 2 : 0.5));
     means.forEach((mean, k) => {
