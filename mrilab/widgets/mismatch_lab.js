@@ -32,7 +32,7 @@ function judgePriors({ root, meta, data, announce }) {
     const lost = psnr.map(v => best - v), columns = [...behind, lost.map(v => [v])];
     const widest = columns.map(column => Math.max(...column.map(([v]) => v)));
     const head = ["prior", ...meters.map((meter, m) => `${meter}, ${units[m]}`), "truth, dB"];
-    table.replaceChildren(make("caption", {}, `What each prior is behind the best, scan of ${label}`),
+    table.replaceChildren(make("caption", {}, `By how much each prior is behind the best, scan of ${label}`),
       make("thead", {}, make("tr", {}, ...head.map(words => make("th", { scope: "col" }, words)))),
       make("tbody", {}, ...priors.map((prior, i) => make("tr", i === state.prior ? { "aria-current": "true" } : {},
         make("th", { scope: "row" }, ...prior.split(/(?<=_)/).flatMap(part => [part, make("wbr")])),
