@@ -89,7 +89,7 @@ def denoised_average(x: torch.Tensor, prior: Prior, sigma: float, voxel_size: Se
                      slab: int = 1, flip: bool = False) -> tuple[torch.Tensor, int]:
     """Unbiased estimate of the denoised volume, averaged over planes, from a few random slices.
 
-    Every slice of every plane denoised would be ``mean_p D_p(x)``. Here slices of each plane are drawn
+    Every slice of every plane denoised would be ``mean_a D_a(x)``. Here slices of each plane are drawn
     (:func:`draw_slices`), and their changes ``D - x`` are scaled by (slices in the plane) / (slices drawn): the
     expectation over the draw is the same. RED-diff's gradient of ``-log p`` is ``(x - D) / sigma^2``. A prior of
     volumes sees all planes at once: it denoises the volume whole, and nothing is drawn.
