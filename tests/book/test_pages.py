@@ -131,8 +131,9 @@ def test_page_is_light_and_stands_still(page, report):
 @pytest.mark.parametrize("width", ["390", "1280"])
 @pytest.mark.parametrize("page", PAGES)
 def test_figures_can_be_read(page, width, report):
-    """Words of 12 pixels at least, and nothing makes the page itself slide sideways."""
+    """Words of 12 pixels at least, formulas whole, and nothing makes the page itself slide sideways."""
     seen = report[page]["http"]["fits"][width]
+    assert seen["cut"] == []
     assert seen["wide"] <= 0
     if seen["smallest"]:
         size, words = seen["smallest"]

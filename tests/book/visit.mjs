@@ -40,7 +40,7 @@ async function inspect() {
   return { faults, links, jumps: window.jumps };
 }
 
-// The smallest words of the figures in pixels, exponents aside, and how far the page slides sideways.
+// The smallest words of the figures in pixels, exponents aside; formulas that are cut off; how far the page slides sideways.
 function fit() {
   const words = [...document.querySelectorAll('svg.plot text, svg.drawing text')].filter(text => text.textContent.trim());
   const sizes = words.map(text => {
@@ -48,8 +48,10 @@ function fit() {
     const size = Math.max(...[...parts.length ? parts : [text]].map(part => parseFloat(getComputedStyle(part).fontSize)));
     return [size * Math.hypot(b, d), text.textContent];
   });
+  const cut = [...document.querySelectorAll('.math mjx-math')].filter(formula =>
+    formula.getBoundingClientRect().right > formula.closest('p, li, dd, td, div.math').getBoundingClientRect().right + 2);
   const { scrollWidth, clientWidth } = document.documentElement;
-  return { smallest: sizes.sort((a, b) => a[0] - b[0])[0] ?? null, wide: scrollWidth - clientWidth };
+  return { smallest: sizes.sort((a, b) => a[0] - b[0])[0] ?? null, cut: cut.map(formula => formula.textContent), wide: scrollWidth - clientWidth };
 }
 
 // What shuts a reader out: contrast, names, roles, the keyboard.
