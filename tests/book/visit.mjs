@@ -49,7 +49,7 @@ function fit() {
     return [size * Math.hypot(b, d), text.textContent];
   });
   const cut = [...document.querySelectorAll('.math mjx-math')].filter(formula =>
-    formula.getBoundingClientRect().right > formula.closest('p, li, dd, td, div.math').getBoundingClientRect().right + 2);
+    formula.getBoundingClientRect().right > (formula.closest('p, li, dd, td, div.math') ?? document.body).getBoundingClientRect().right + 2);
   const { scrollWidth, clientWidth } = document.documentElement;
   return { smallest: sizes.sort((a, b) => a[0] - b[0])[0] ?? null, cut: cut.map(formula => formula.textContent), wide: scrollWidth - clientWidth };
 }
