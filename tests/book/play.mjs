@@ -75,9 +75,9 @@ async function press(target, options) {
   await target.scrollIntoViewIfNeeded();
   if (!phone) return target.click(options);
   await page.waitForTimeout(50);
+  const touched = await target.elementHandle();       // its name may be another one afterwards
   await target.tap(options);
   // what was tapped stays pressed for 150 ms; a key that is down when that ends is lost
-  const touched = await target.elementHandle();
   await page.waitForFunction(e => !e.matches(':active'), touched);
 }
 const how = phone ? 'touch' : 'mouse';
