@@ -27,7 +27,7 @@ from .unet import UNet
 
 KERNEL_INTERPOLATIONS = ("bilinear", "fourier", "zero_padded")
 SIZE = 5                # samples of a kernel along an axis, one training pixel apart
-PITCH = 2.0            # pitch of the inner grid, in training pixels
+PITCH = 2.0             # pitch of the inner grid, in training pixels
 TOLERANCE = 0.03        # a voxel size this close to the training one counts as it: matrix sizes are whole numbers
 
 
