@@ -102,5 +102,5 @@ def study(run):
     plain = run.rows(reconstruction, [
         dict(volume=person, voxel_size=VOXEL_SIZE, block=BLOCK, acceleration=ACCELERATION, method=method,
              settings=settings) for person in people for method, settings in classical.items()],
-        columns=("volume", "method", "settings", "psnr", "ssim", "cpu_seconds", "operator_applications"))
+        columns=("volume", "method", "settings", "psnr", "ssim", "seconds", "operator_applications"))
     return dict(voxel_size=VOXEL_SIZE, acceleration=ACCELERATION, tuning=tuning, rows=tested, classical=plain)
