@@ -108,6 +108,20 @@ def test_no_cell_is_long(code):
     assert [cell["id"] for cell in code if source(cell).strip().count("\n") >= 25] == []
 
 
+def words(cells):
+    """Those that one reads outside of the exercises: not formulas, addresses, directives or what pictures are called."""
+    text = "\n\n".join(source(cell) for cell in cells if cell["cell_type"] == "markdown")
+    for what in (r"```\{exercise-start\}.*?```\{solution-end\}\n```", r"\$\$.*?\$\$( \(.*?\))?", r"!\[.*?\]\(.*?\)",
+                 r"(?<=\])\([^)]*\)", r"(?m:^(:::|:\w+:)[^\n]*)"):
+        text = re.sub(what, "", text, flags=re.S)
+    return len(re.sub(r"\$[^$]*\$", "x", text).split())
+
+
+def test_can_be_read_in_one_sitting(chapter, cells):
+    number = NUMBERED.index(chapter.stem) + 1 if chapter.stem in NUMBERED else None
+    assert words(cells) <= (2200 if number and number <= 5 else 3000)
+
+
 def test_code_lines_fit_the_page(code):
     assert [line for cell in code for line in source(cell).splitlines() if len(line) > 88] == []
 
