@@ -4,6 +4,7 @@ Arrays are drawn with the origin at the lower left: data are stored with z up, y
 the right. matplotlib is imported when a figure is asked for, not before.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -94,7 +95,7 @@ def take_slice(volume: torch.Tensor, voxel_size: Sequence[float], plane: str = "
 def show_slices(images: Sequence[torch.Tensor], titles: Sequence[str], voxel_size: Any, acceleration: Any = None,
                 plane: str | Sequence[str] = "axial", index: float | None = None,
                 window: tuple[float, float] | None = None, truth: torch.Tensor | None = None,
-                error_gain: float = 5, width: float = 2.4) -> Any:
+                error_gain: float = 5, width: float = 2.4, columns: int | None = None) -> Any:
     """Slices side by side in one grey window; with ``truth``, the error maps below them.
 
     Parameters
@@ -117,6 +118,8 @@ def show_slices(images: Sequence[torch.Tensor], titles: Sequence[str], voxel_siz
         the volume.
     width : float
         Width of a panel in inches.
+    columns : int, optional
+        Begin a new row after so many; by default all are beside each other.
 
     Returns
     -------
@@ -137,17 +140,20 @@ def show_slices(images: Sequence[torch.Tensor], titles: Sequence[str], voxel_siz
     planes = [plane] * count if isinstance(plane, str) else list(plane)
     slices = [take_slice(x, d, p, index) for x, d, p in zip(images, sizes, planes)]
     low, high = window or (0, torch.quantile(slices[0][0].flatten(), 0.995).item())
-    rows = 1 if truth is None else 2
+    columns = columns or count
+    deep = 1 if truth is None else 2
+    rows = deep * math.ceil(count / columns)
     ratio = max(extent[3] / extent[1] for _, extent in slices)
-    figure, axes = plt.subplots(rows, count, figsize=(count * width, rows * (width * ratio + 0.45)), squeeze=False)
-    for column, ((image, extent), title) in enumerate(zip(slices, titles)):
-        axes[0, column].imshow(image.numpy(), extent=extent, vmin=low, vmax=high)
-        axes[0, column].set_title(f"{title}\n{describe(sizes[column], rates[column])}")
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * width, rows * (width * ratio + 0.45)), squeeze=False)
+    for i, ((image, extent), title) in enumerate(zip(slices, titles)):
+        own = axes[i // columns * deep:, i % columns]
+        own[0].imshow(image.numpy(), extent=extent, vmin=low, vmax=high)
+        own[0].set_title(f"{title}\n{describe(sizes[i], rates[i])}")
         if truth is not None:
-            error = (image - take_slice(truth, sizes[column], planes[column], index)[0]).abs()
+            error = (image - take_slice(truth, sizes[i], planes[i], index)[0]).abs()
             if error.any():                     # nothing below the truth itself
-                axes[1, column].imshow((error_gain * error).numpy(), extent=extent, vmin=low, vmax=high)
-                axes[1, column].set_title(f"error x {error_gain}\n{psnr(images[column], truth):.1f} dB")
+                own[1].imshow((error_gain * error).numpy(), extent=extent, vmin=low, vmax=high)
+                own[1].set_title(f"error x {error_gain}\n{psnr(images[i], truth):.1f} dB")
     for axis in axes.flat:
         axis.set_axis_off()
     return figure

@@ -109,7 +109,7 @@ def test_no_cell_is_long(code):
 
 
 def words(cells):
-    """Those that one reads outside of the exercises: not formulas, addresses, directives or what pictures are called."""
+    """Those that one reads outside of the exercises: no formulas, addresses, directives, or words for pictures."""
     text = "\n\n".join(source(cell) for cell in cells if cell["cell_type"] == "markdown")
     for what in (r"```\{exercise-start\}.*?```\{solution-end\}\n```", r"\$\$.*?\$\$( \(.*?\))?", r"!\[.*?\]\(.*?\)",
                  r"(?<=\])\([^)]*\)", r"(?m:^(:::|:\w+:)[^\n]*)"):

@@ -42,6 +42,16 @@ def test_shared_window_titles_and_error_maps():
     assert panels[0].images[0].get_extent() == [0, 24, 0, 6]
 
 
+def test_rows_of_slices_each_with_its_errors_below():
+    figure = show_slices([VOLUME + i for i in range(5)], "abcde", (1, 1, 1), truth=VOLUME, columns=2)
+    panels = [axis for axis in figure.axes if axis.images]
+    assert [axis.get_title().split("\n")[0] for axis in panels] == [
+        "a", "b", "error x 5", "c", "d", "error x 5", "error x 5", "e", "error x 5"]
+    place = {axis.get_title().split("\n")[0]: axis.get_subplotspec() for axis in panels}
+    assert [(place[name].rowspan.start, place[name].colspan.start) for name in "abcde"] == [
+        (0, 0), (0, 1), (2, 0), (2, 1), (4, 0)]
+
+
 def test_unknown_plane():
     with pytest.raises(ValueError, match="plane: found 'oblique', expected one of axial, coronal, sagittal"):
         take_slice(VOLUME, (1, 1, 1), "oblique")

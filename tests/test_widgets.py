@@ -51,6 +51,8 @@ def test_viewer_stores_the_volumes():
 def test_viewer_opens_where_it_is_told():
     assert widgets.VolumeViewer({"a": volume}, (1, 1, 1)).meta["at"] == [2, 3, 4]
     assert widgets.VolumeViewer({"a": volume}, (1, 1, 1), at=(0, 5, 7)).meta["at"] == [0, 5, 7]
+    assert widgets.VolumeViewer({"a": volume}, (1, 1, 1)).meta["view"] == "planes"
+    assert widgets.VolumeViewer({"a": volume}, (1, 1, 1), plane="coronal").meta["view"] == "coronal"
 
 
 def test_values_below_zero_are_kept():
@@ -76,6 +78,7 @@ ROW = dict(method="a", voxel_size=2, acceleration=4, psnr=20.0, ssim=0.5, image=
     (lambda: widgets.VolumeViewer({"a": image}, (1, 1, 1)), r"volumes\['a'\]: found shape \(32, 40\), expected 3 dim"),
     (lambda: widgets.VolumeViewer({"a": volume}, (1, 1)), "voxel_size: found .* expected three positive numbers"),
     (lambda: widgets.VolumeViewer({"a": volume}, (1, 1, 1), truth="b"), "truth: found 'b', expected one of a"),
+    (lambda: widgets.VolumeViewer({"a": volume}, (1, 1, 1), plane="z"), "plane: found 'z', expected one of axial, cor"),
     (lambda: widgets.VolumeViewer({"a": volume}), "voxel_size: found None, expected .* or Volumes"),
     (lambda: widgets.VolumeViewer({"a": Volume(volume, (1, 1, 1)), "b": Volume(volume, (1, 1, 2))}),
      r"volumes: found voxel sizes {'a': \(1.0, 1.0, 1.0\), 'b': \(1.0, 1.0, 2.0\)}, expected one"),

@@ -63,7 +63,7 @@ function viewVolumes({ root, meta, data, announce }) {
   const take = reader(data), voxels = shape[0] * shape[1] * shape[2];
   const volumes = names.map(() => take(voxels));
   const unit = (high - low) / 255, truthIndex = names.indexOf(truth);
-  const state = { at: [...meta.at], view: "planes", volume: 0, error: false, level: high / 2, width: high, zoom: 1 };
+  const state = { at: [...meta.at], view: meta.view, volume: 0, error: false, level: high / 2, width: high, zoom: 1 };
 
   const top = make("div", { class: "mri-row" });
   root.append(top);

@@ -23,6 +23,9 @@ class VolumeViewer(Widget):
         Errors are shown this many times brighter.
     at : tuple of int, optional
         Voxel (z, y, x) at which the crosshair stands at first, counted from 0; the middle by default.
+    plane : str, optional
+        ``"axial"``, ``"coronal"`` or ``"sagittal"``: that of all volumes side by side comes first; by default the three
+        planes of one.
     surface : bool
         Below the planes, draw the volume from outside, to be turned, with the corner above the crosshair cut away.
         What is darker than a twentieth of white is taken for air: a background of noise must be set to zero before.
@@ -31,7 +34,7 @@ class VolumeViewer(Widget):
     ------
     ValueError
         For no volume, volumes of different shapes or voxel sizes, NaN, a voxel size that is not three positive
-        numbers, a truth that is not among them, or a voxel outside of them.
+        numbers, a truth that is not among them, a voxel outside of them, or an unknown plane.
 
     Examples
     --------
@@ -43,11 +46,13 @@ class VolumeViewer(Widget):
     _esm = sources("js", "core", "volume_viewer")
     _css = sources("css", "core", "volume_viewer")
 
-    def __init__(self, volumes, voxel_size=None, truth=None, error_gain=5, at=None, surface=False):
+    def __init__(self, volumes, voxel_size=None, truth=None, error_gain=5, at=None, plane=None, surface=False):
         volumes, voxel_size = _one_voxel_size(volumes, voxel_size)
         volumes = check_images(volumes, "volumes", 3, "(z, y, x)")
         if truth is not None:
             check_choice(truth, "truth", volumes)
+        if plane is not None:
+            check_choice(plane, "plane", PLANES)
         self._volumes = volumes
         low, high = grey_range(list(volumes.values()))
         shape = next(iter(volumes.values())).shape
@@ -55,7 +60,7 @@ class VolumeViewer(Widget):
         if len(at) != 3 or not all(isinstance(i, int) and 0 <= i < n for i, n in zip(at, shape)):
             raise ValueError(f"at: found {at}, expected a voxel (z, y, x) of a volume of {' x '.join(map(str, shape))}")
         meta = {"names": list(volumes), "shape": list(shape), "voxel_size": list(voxel_size), "low": low, "high": high,
-                "truth": truth, "gain": error_gain, "at": at, "surface": surface}
+                "truth": truth, "gain": error_gain, "at": at, "view": plane or "planes", "surface": surface}
         title = (f"{', '.join(volumes)}, {' x '.join(map(str, shape))} voxels of "
                  f"{' x '.join(f'{d:.3g}' for d in voxel_size)} mm, in three planes")
         super().__init__([to_bytes(v, low, high) for v in volumes.values()], meta, title)
