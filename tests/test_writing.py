@@ -102,7 +102,8 @@ def test_killed_while_writing(tmp_path, how):
     code = ("import sys, time\nfrom mrilab.writing import atomic_path\nwith atomic_path(sys.argv[1]) as t:\n"
             "    t.write_text('half')\n    print('here', flush=True)\n    time.sleep(60)")
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a")], stdout=subprocess.PIPE,
-                               stderr=subprocess.DEVNULL, text=True)
+                               stderr=subprocess.DEVNULL, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))    # not inherited
     assert process.stdout.readline() == "here\n"
     process.send_signal(how)
     process.wait(30)
