@@ -69,6 +69,7 @@ _build/newer/ready: $(READY)
 	touch $@
 
 book: $(READY) $(NEWER) _build/sources
+	$(if $(MRILAB_STORED_OUTPUTS),,$(BIN)/python tools/cache.py)
 	$(call pages,html,.) -W --keep-going
 	@echo "open _build/html/index.html"
 
@@ -153,8 +154,8 @@ priors: $(READY)
 results: $(READY)
 	TQDM_DISABLE= $(BIN)/python -m studies all $(ARGS)
 
-address: $(READY)
-	$(BIN)/python tools/address.py $(URL)
+address:
+	$(PYTHON) tools/address.py $(URL)
 
 fuzz: $(READY)
 	$(BIN)/python tests/fuzz.py $(FUZZ)

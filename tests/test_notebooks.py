@@ -81,7 +81,9 @@ def test_opens_in_colab(chapter, cells, code, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "tools")
     from address import BOOTSTRAP
 
+    repository = ADDRESS.removeprefix("https://github.com/")
     assert f"]({colab(chapter.name)})" in source(cells[0])
+    assert f"](https://mybinder.org/v2/gh/{repository}/{TAG}?urlpath=lab/tree/book/{chapter.name})" in source(cells[0])
     assert source(code[0]) == BOOTSTRAP.format(url=ADDRESS, tag=TAG), "run `make address`"
     assert "remove-cell" in code[0]["metadata"].get("tags", [])
 

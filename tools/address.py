@@ -11,9 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import mrilab
-
 ROOT = Path(__file__).parents[1]
+VERSION = re.search(r'^__version__ = "(.+)"', (ROOT / "mrilab/__init__.py").read_text(), re.M)[1]   # torch or not
 GITHUB = r"https://github\.com/([\w-]+)/([\w.-]+?)(?:\.git)?/?"
 
 
@@ -47,10 +46,13 @@ def rewrite(text, old, new, tag):
 
     >>> rewrite("https://me.github.io/lab/ github.com/me/lab/blob/v1/book/x", ("me", "lab"), ("you", "mri"), "v2")
     'https://you.github.io/mri/ github.com/you/mri/blob/v2/book/x'
+    >>> rewrite("https://mybinder.org/v2/gh/me/lab/v1?urlpath=lab/tree/x", ("me", "lab"), ("you", "mri"), "v2")
+    'https://mybinder.org/v2/gh/you/mri/v2?urlpath=lab/tree/x'
     """
     text = re.sub(rf"\b{re.escape(old[0])}/{re.escape(old[1])}\b", "/".join(new), text)
     text = re.sub(rf"\b{re.escape(old[0])}\.github\.io/{re.escape(old[1])}\b", "{}.github.io/{}".format(*new), text)
     text = re.sub(rf"\b({re.escape('/'.join(new))}/(?:blob|raw|releases/download)/)v[^/\s]+/", rf"\g<1>{tag}/", text)
+    text = re.sub(rf"(mybinder\.org/v2/gh/{re.escape('/'.join(new))}/)v[^?\s]+", rf"\g<1>{tag}", text)
     text = re.sub(r"\b(mrilab-)[\w.]+(-py3-none-any\.whl)", rf"\g<1>{tag[1:]}\g<2>", text)
     return re.sub(r"(git clone .*-b )v\S+", rf"\g<1>{tag}", text)
 
@@ -70,7 +72,7 @@ if __name__ == "__main__":
     current = re.search(r"^  url: (\S+)$", (ROOT / "_config.yml").read_text(), re.M)[1]
     old = owner_and_name(current)
     new = owner_and_name(sys.argv[1]) if sys.argv[1:] else old
-    tag = f"v{mrilab.__version__}"
+    tag = f"v{VERSION}"
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in files.splitlines():
         if name.endswith((".md", ".ipynb", ".yml", ".cff", ".toml", ".json", ".py")):

@@ -1,19 +1,14 @@
 """Chapters in an environment like Colab's: ``python tools/colab.py [NAME ...]``.
 
-First the versions that Colab ships, then the package as a reader there gets it: installed, not linked to the
-checkout, and with nothing of Colab's replaced. Then each chapter runs, its asserts included; volumes and priors come
-over http, as from a release. ``TORCH=2.13.0`` in the environment takes another torch than Colab's.
+First the versions that Colab ships, then the checkout as the first cell of a chapter installs it there, with nothing of
+Colab's replaced. Then each chapter runs, its asserts included. ``TORCH=2.13.0`` in the environment takes another torch
+than Colab's.
 """
 
-import functools
-import http.server
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 import venv
 from pathlib import Path
@@ -24,7 +19,6 @@ PYTHON = ENVIRONMENT / "bin/python"
 # of Colab's some hundred packages those that the book meets; the rest is what pip makes of them
 SHIPPED = [f"torch=={os.environ.get('TORCH', '2.11.0')}", "numpy==2.1.3", "ipywidgets==7.7.1", "h5py==3.16.0",
            "scipy", "matplotlib", "scikit-image", "tqdm", "nibabel", "pooch", "nbclient", "ipykernel"]
-PACKAGE = ("mrilab", "data", "setup.py", "pyproject.toml", "README.md", "LICENSE")
 
 
 def pip(*arguments):
@@ -54,38 +48,22 @@ def install():
     elif "mrilab" in versions():
         pip("uninstall", "-q", "-y", "mrilab")
     before = versions()
-    with tempfile.TemporaryDirectory() as folder:           # pip leaves its build beside the sources
-        for name in PACKAGE:
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            copy(ROOT / name, Path(folder) / name)
-        pip("install", "-q", folder)
+    pip("install", "-q", "-e", ROOT)
     assert replaced(before, versions()) == {}, f"replaced: {replaced(before, versions())}"
     print("python", sys.version.split()[0], *(f"{name} {before[name]}" for name in ("torch", "numpy", "ipywidgets")))
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
 
 
 if __name__ == "__main__":
     install()
     chapters = [ROOT / f"book/{Path(name).stem}.ipynb" for name in sys.argv[1:]] or sorted(ROOT.glob("book/*.ipynb"))
-    handler = functools.partial(Quiet, directory=ROOT / "data")
-    failed = []
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, \
-            tempfile.TemporaryDirectory() as cache:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        place = {"MRILAB_DATA_URL": address, "MRILAB_CACHE": cache, "TQDM_DISABLE": "1"}
-        seconds = subprocess.check_output([PYTHON, ROOT / "book/_ext/pace.py"], text=True).strip()
-        for chapter in chapters:
-            start = time.time()
-            command = [PYTHON, "-m", "jupyter", "execute", f"--timeout={seconds}", chapter]
-            run = subprocess.run(command, capture_output=True, text=True, env=os.environ | place)
-            print(f"{chapter.name}: {'failed' if run.returncode else 'ran'}, {time.time() - start:.0f} s", flush=True)
-            if run.returncode:
-                failed.append(chapter.name)
-                print(run.stderr[-3000:])
-        server.shutdown()
-    sys.exit(bool(failed))
+    seconds = subprocess.check_output([PYTHON, ROOT / "book/_ext/pace.py"], text=True).strip()
+    failed = False
+    for chapter in chapters:
+        start = time.time()
+        command = [PYTHON, "-m", "jupyter", "execute", f"--timeout={seconds}", chapter]
+        run = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TQDM_DISABLE": "1"})
+        print(f"{chapter.name}: {'failed' if run.returncode else 'ran'}, {time.time() - start:.0f} s", flush=True)
+        if run.returncode:
+            failed = True
+            print(run.stderr[-3000:])
+    sys.exit(failed)
