@@ -305,6 +305,7 @@ class _Run:
         self.parts = dict(prior=self.prior, ema=self.ema, optimizer=self.optimizer, schedule=self.schedule)
         self.done, self.seen = 0, 0                             # steps, and those whose loss was looked at
         self.history: list[dict[str, Any]] = []
+        self.machines: list[str] = []                           # of earlier stretches
         self.losses = torch.zeros(steps, device=device)
         self.accumulate = 1                                     # parts of a batch; more where the card is small
         # an operator asks for the voxel size on the way, and processes wait for each other: neither can be recorded
@@ -340,6 +341,7 @@ class _Run:
                 part.load_state_dict(state[name])
             self.done = self.seen = state["step"]
             self.start -= state["seconds"]
+            self.machines = state.get("machines", [])
             self.history = state["history"]
             self.losses[:self.done] = state["losses"].to(self.device)
         self.shared = DistributedDataParallel(self.prior) if self.ranks > 1 else None
@@ -351,7 +353,7 @@ class _Run:
         state = {name: part.state_dict() for name, part in self.parts.items()}
         with whole_file(self.checkpoint) as temporary:
             torch.save(dict(state, settings=self.settings.model_dump(mode="json"), step=self.done,
-                            losses=self.losses[:self.done].cpu(), history=self.history,
+                            losses=self.losses[:self.done].cpu(), history=self.history, machines=self.used(),
                             seconds=time.perf_counter() - self.start), temporary)
 
     def step(self, clean: torch.Tensor, voxel_size: torch.Tensor, accumulate: int) -> None:
@@ -422,13 +424,18 @@ class _Run:
         self.seen = self.done
         return self.losses[max(0, self.done - 100):self.done].mean().item()
 
+    def used(self) -> list[str]:
+        """The machines that have trained so far, this one last."""
+        here = hardware(self.device)
+        return self.machines if self.machines[-1:] == [here] else [*self.machines, here]
+
     def record(self) -> dict[str, Any]:
         """What the card says of the run."""
         seconds, steps = time.perf_counter() - self.start, self.settings.steps
         return self.settings.model_dump(mode="json") | dict(
             steps_before=self.before, parameters=sum(p.numel() for p in self.prior.net.parameters()),
             seconds=round(seconds), images_per_second=round(self.settings.batch * steps / seconds, 1),
-            hardware=hardware(self.device), processes=self.ranks, torch=torch.__version__, validation=self.history,
+            hardware=", then ".join(self.used()), processes=self.ranks, torch=torch.__version__, validation=self.history,
             losses=dict(every=REPORT, mean=[round(p.mean().item(), 5) for p in self.losses.split(REPORT)]),
             date=datetime.date.today().isoformat())
 

@@ -94,13 +94,16 @@ def test_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path, mon
 
     monkeypatch.setattr(training, "denoising_loss", killed)
     args = ([blobs()], (2, 4), tmp_path / "halves.safetensors")
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as elsewhere, pytest.raises(KeyboardInterrupt):
+        elsewhere.setattr(training, "hardware", lambda device: "a card")
         train(*args, steps=7, interval=2, **SMALL)
     assert (tmp_path / "halves.checkpoint").exists() and not (tmp_path / "halves.safetensors").exists()
     train(*args, steps=7, interval=2, **SMALL)
     assert len(calls) == 6 + 3        # steps 4, 5, 6 after the checkpoint at 4
     assert same_weights(tmp_path / "whole.safetensors", tmp_path / "halves.safetensors")
     assert not (tmp_path / "halves.checkpoint").exists()
+    here = card(tmp_path / "whole.safetensors")["hardware"]
+    assert card(tmp_path / "halves.safetensors")["hardware"] == f"a card, then {here}"
 
 
 def test_training_stops_in_time_and_goes_on(tmp_path, monkeypatch):
