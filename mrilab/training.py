@@ -435,7 +435,8 @@ class _Run:
         return self.settings.model_dump(mode="json") | dict(
             steps_before=self.before, parameters=sum(p.numel() for p in self.prior.net.parameters()),
             seconds=round(seconds), images_per_second=round(self.settings.batch * steps / seconds, 1),
-            hardware=", then ".join(self.used()), processes=self.ranks, torch=torch.__version__, validation=self.history,
+            hardware=", then ".join(self.used()), processes=self.ranks, torch=torch.__version__,
+            validation=self.history,
             losses=dict(every=REPORT, mean=[round(p.mean().item(), 5) for p in self.losses.split(REPORT)]),
             date=datetime.date.today().isoformat())
 

@@ -110,6 +110,29 @@ def test_no_cell_is_long(code):
     assert [cell["id"] for cell in code if source(cell).strip().count("\n") >= 25] == []
 
 
+def bound(code):
+    """Names that a chapter's functions have, and those of what is assigned to outside of them."""
+    functions, assigned = set(), set()
+
+    def visit(node):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            functions.add(node.name)
+        elif not isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                assigned.add(node.id)
+            for child in ast.iter_child_nodes(node):
+                visit(child)
+
+    for cell in code:
+        visit(ast.parse(re.sub(r"^( *)[!%].*", r"\1pass", source(cell), flags=re.M)))
+    return functions, assigned
+
+
+def test_no_function_and_variable_share_a_name(code):
+    functions, assigned = bound(code)
+    assert functions & assigned == set()
+
+
 def words(cells):
     """Those that one reads outside of the exercises: no formulas, addresses, directives, or words for pictures."""
     text = "\n\n".join(source(cell) for cell in cells if cell["cell_type"] == "markdown")
