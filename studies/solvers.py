@@ -1,19 +1,25 @@
 """The variational solver's two settings, tuned with equal effort, and its parts switched off one at a time.
 
-Everything is tuned on the validation person, 2 mm and R = 8: ten settings drawn at random, then four about the best as
-long as one of them is better; more iterations, momentum and mirroring of `fast` are among the ablations. Then each
-setting runs on the test people, R = 8 and 12, beside CG-SENSE. `scans` has the weight and the noise levels of `fast` on
-other scans of the validation person: voxel size, acceleration, noise and estimated sensitivities, one at a time, and
-what least squares leaves there. A block of the readout keeps it short.
+Everything is tuned on the validation person, 2 mm and R = 8: ten settings drawn at random, then all that differ from
+the best in one number by a factor of two, or in one choice, as long as one of them is better; more iterations, momentum
+and mirroring of `fast` are among the ablations. Then each setting runs on the test people, R = 8 and 12, beside
+CG-SENSE. `renoised` is `fast` with fresh noise before each denoising, as in DiffPIR. `scans` has the weight and the
+noise levels of `fast` on other scans of the validation person: voxel size, acceleration, noise, coils and estimated
+sensitivities, one at a time, and what least squares leaves there. A block of the readout keeps it short.
 """
 
-import numpy as np
+import copy
 
+import numpy as np
+import torch
+
+from mrilab import metrics
 from mrilab.checks import PLANES
 from mrilab.problem import unexplained
 from mrilab.trials import best_trial
+from mrilab.variational import reconstruct
 
-from .scans import PEOPLE, VALIDATION, here, reconstruction, simulated
+from .scans import PEOPLE, VALIDATION, here, prior_of, reconstruction, simulated
 from .sweep import check_sweep
 from .tuning import tune
 
@@ -52,10 +58,12 @@ SPARSE = [{}, dict(momentum=0.0), dict(flip=False), dict(iterations=64), dict(cg
 SCANS = [dict(voxel_size=d, acceleration=8) for d in (1.5, 2, 3, 4)] + [
     dict(voxel_size=2, acceleration=r) for r in (4, 24)] + [
     dict(voxel_size=2, acceleration=8, noise=noise) for noise in (0.003, 0.03)] + [
-    dict(voxel_size=6, acceleration=3), dict(voxel_size=2, acceleration=8, maps="estimated"),
-    dict(voxel_size=3, acceleration=8, maps="estimated")]
+    dict(voxel_size=6, acceleration=3), dict(voxel_size=2, acceleration=2, coils=1),
+    dict(voxel_size=2, acceleration=8, maps="estimated"), dict(voxel_size=3, acceleration=8, maps="estimated")]
 TRIED = [dict(weight=w) for w in (0.18, 0.35, 0.7, 1.4, 2.8)] + [
-    dict(sigma=s) for s in ([0.1, 0.02], [0.5, 0.005], [0.1, 0.0025])] + [dict(iterations=n) for n in (48, 64)]
+    dict(sigma=s) for s in ([0.1, 0.02], [0.5, 0.005], [1.0, 0.005], [0.1, 0.0025], [0.1, 0.00125])] + [
+    dict(iterations=n) for n in (48, 64)]
+RENOISED = [dict(share=share, weight=w) for share in (0.3, 1.0) for w in (0.18, 0.35, 0.7, 1.4, 2.8)]
 
 
 def draw(setting, generator):
@@ -70,17 +78,42 @@ def draw(setting, generator):
 
 
 def around(setting, best):
-    """Half and twice the weight; half and twice the last noise level, or the learning rate."""
-    second = "sigma" if setting == "fast" else "learning_rate"
+    """Half and twice each number, and the other choices.
+
+    Examples
+    --------
+    >>> [found["sigma"] for found in around("fast", {"weight": 1.0, "sigma": [0.1, 0.01], "slab": 1})]
+    [[0.1, 0.01], [0.05, 0.01], [0.1, 0.005], [0.1, 0.01], [0.2, 0.01], [0.1, 0.02]]
+    """
     for factor in (0.5, 2):
+        first, last = best["sigma"]
         yield best | dict(weight=best["weight"] * factor)
-        value = best[second]
-        yield best | {second: [value[0], value[1] * factor] if setting == "fast" else value * factor}
+        yield best | dict(sigma=[first * factor, last])
+        yield best | dict(sigma=[first, last * factor])
+        if "learning_rate" in best:
+            yield best | dict(learning_rate=best["learning_rate"] * factor)
+    for name, choices in SEARCH[setting].items():
+        yield from (best | {name: choice} for choice in choices if isinstance(choices, list) and choice != best[name])
 
 
-def excess(voxel_size, acceleration, noise=0.01, maps="true"):
+def renoised(voxel_size, acceleration, share, settings, prior="diverse", seed=0, device="cpu"):
+    """`fast` on a scan of the validation person; to what is denoised comes noise of a share of the level told."""
+    acquisition, truth = simulated(VALIDATION, voxel_size, acceleration, BLOCK, seed)
+    plain, generator = prior_of(prior, device=device), torch.Generator().manual_seed(seed)
+    noising = copy.copy(plain)
+
+    def denoise(slices, sigma, voxel_size=None):
+        noise = torch.randn(slices.shape, generator=generator).to(slices.device)
+        return plain.denoise(slices + share * sigma * noise, sigma, voxel_size)
+
+    noising.denoise = denoise
+    image = reconstruct(acquisition.to(device), noising, seed=seed, progress=False, **settings).image.cpu()
+    return dict(psnr=metrics.psnr(image, truth))
+
+
+def excess(voxel_size, acceleration, noise=0.01, maps="true", coils=8):
     """What least squares leaves of a scan of the validation person, over what it would leave of noise alone."""
-    acquisition, _ = simulated(VALIDATION, voxel_size, acceleration, BLOCK, 0, noise=noise, maps=maps)
+    acquisition, _ = simulated(VALIDATION, voxel_size, acceleration, BLOCK, 0, coils, noise, maps)
     return dict(excess=unexplained(acquisition, acquisition.noise)[0])
 
 
@@ -103,7 +136,7 @@ def study(run):
     trials = rows([(8, s, o) for s in DEFAULTS for o in drawn[s]])
     for s in DEFAULTS:
         before = None
-        while before != (before := best(trials, s)):            # as long as four more about the best find a better one
+        while before != (before := best(trials, s)):            # as long as those about the best find a better one
             trials += rows([(8, s, o) for o in around(s, DEFAULTS[s] | before)])
     tuned = {s: best(trials, s) for s in DEFAULTS}
     sweep = check_sweep(dict(volumes=[VALIDATION], voxel_sizes=[VOXEL_SIZE], accelerations=[8], seeds=[0],
@@ -113,12 +146,16 @@ def study(run):
     ablations = rows([(8, "fast", tuned["fast"] | a) for a in ABLATIONS])
     longer = rows([(8, "paper", tuned["paper"] | dict(iterations=n)) for n in LONGER])
     sparse = rows([(24, "fast", tuned["fast"] | a) for a in SPARSE])
+    fresh = [asked | row for asked, row in zip(RENOISED, run.rows(renoised, [
+        dict(voxel_size=VOXEL_SIZE, acceleration=8, share=asked["share"],
+             settings=tuned["fast"] | dict(weight=asked["weight"], iterations=ITERATIONS["fast"]))
+        for asked in RENOISED]))]
     found = iter(run.rows(reconstruction, [
         scan | dict(volume=VALIDATION, block=BLOCK, seed=0, method="variational", prior="diverse", settings=settings)
         for scan in SCANS for settings in TRIED]))
     scans = [scan | dict(excess=left["excess"], trials=[dict(settings=settings, psnr=next(found)["psnr"])
                                                         for settings in TRIED])
              for scan, left in zip(SCANS, run.rows(excess, SCANS))]
-    return dict(trials=trials, tuned=tuned, rows=tested, longer=longer, scans=scans,
+    return dict(trials=trials, tuned=tuned, rows=tested, longer=longer, renoised=fresh, scans=scans,
                 ablations=[a | dict(changed=c) for a, c in zip(ablations, ABLATIONS)],
                 sparse=[a | dict(changed=c) for a, c in zip(sparse, SPARSE)])

@@ -1,0 +1,86 @@
+"""BART's L1-wavelet beside ours and the solver: the rival of another house, at its best.
+
+`bart pics` with random shifts of the wavelets, as many iterations as level off. Its weight and ours are tuned on the
+validation person at 2 mm, R = 8, with as many trials for each number of iterations; then both, and the solver with its
+defaults, reconstruct the same blocks of the test people at 2 mm, R = 8, 12 and 24. Where BART is not on the machine its
+rows are left out, and that is said.
+"""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mrilab import metrics
+from mrilab.classical import cg_sense
+from mrilab.raw import read_cfl, save_cfl
+from mrilab.trials import at_edge, best_trial, coarse_trials, fine_trials
+
+from .scans import PEOPLE, VALIDATION, here, reconstruction, simulated
+
+RESULTS = ["bart.json"]
+VOXEL_SIZE, BLOCK = 2, [-12, 12]
+WEIGHT = {"weight": (0.0001, 0.01)}
+COLUMNS = ("volume", "voxel_size", "acceleration", "seed", "settings", "psnr", "seconds")
+
+
+def bart(volume, voxel_size, acceleration, settings, block=None, seed=0):
+    """PSNR of `bart pics`, and the seconds of the processor in it; intensities are scaled as for ours.
+
+    Parameters
+    ----------
+    volume, voxel_size, acceleration, block, seed
+        See :func:`studies.scans.simulated`.
+    settings : dict
+        ``weight`` and ``iterations``.
+    """
+    acquisition, truth = simulated(volume, voxel_size, acceleration, block, seed)
+    scale = metrics.percentile(cg_sense(acquisition, iterations=10, progress=False).image, 0.99)
+    with tempfile.TemporaryDirectory() as folder:
+        save_cfl(f"{folder}/kspace.cfl", acquisition.kspace / scale)
+        save_cfl(f"{folder}/maps.cfl", acquisition.maps)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(["bart", "pics", "-S", "-i", str(settings["iterations"]), "-R", f"W:7:0:{settings['weight']}",
+                        "kspace", "maps", "out"], cwd=folder, check=True, capture_output=True,
+                       env=os.environ | {"OMP_NUM_THREADS": "1"})
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        image = torch.from_numpy(np.array(read_cfl(Path(folder) / "out.cfl")))[0] * scale
+    seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return dict(psnr=metrics.psnr(image, truth), seconds=round(seconds, 2))
+
+
+def study(run):
+    def rows(method, people, rates, settings):
+        asked = [dict(volume=v, voxel_size=VOXEL_SIZE, acceleration=r, block=BLOCK, seed=0, settings=s)
+                 for v in people for r in rates for s in settings]
+        if method == "bart":
+            return run.rows(bart, asked, columns=COLUMNS)
+        own = dict(method=method) | (dict(prior="diverse") if method == "variational" else {})
+        return run.rows(reconstruction, [one | own for one in asked], columns=COLUMNS)
+
+    def tuned(method, **fixed):
+        """Ten coarse trials of the weight and four about the best."""
+        found = [dict(settings=row["settings"], psnr=row["psnr"])
+                 for row in rows(method, [VALIDATION], [8], [s | fixed for s in coarse_trials(WEIGHT)])]
+        found += [dict(settings=row["settings"], psnr=row["psnr"]) for row in rows(
+            method, [VALIDATION], [8],
+            [s | fixed for s in fine_trials(WEIGHT, best_trial(found)["settings"])])]
+        return found
+
+    ways = {"l1_wavelet": tuned("l1_wavelet"), "variational": [dict(settings={}, psnr=0)]}
+    if shutil.which("bart"):
+        ways["bart"] = [trial for n in (50, 100, 200) for trial in tuned("bart", iterations=n)]
+    else:
+        print("bart: not on this machine, left out (apt-get install bart)", file=sys.stderr)
+    found = {method: rows(method, here(PEOPLE), (8, 12, 24), [best_trial(trials)["settings"]])
+             for method, trials in ways.items()}
+    edges = {method: list(at_edge(WEIGHT, trials)) for method, trials in ways.items() if method != "variational"}
+    return dict(tuned={m: best_trial(trials) for m, trials in ways.items()}, edges=edges,
+                trials={m: trials for m, trials in ways.items() if m != "variational"},
+                rows=[dict(method=m) | row for m, some in found.items() for row in some])
