@@ -93,7 +93,7 @@ def study(run):
         found = run.rows(reconstruction, [
             dict(volume=volume, voxel_size=d, block=BLOCKS[volume], method=m, prior=p, settings=o)
             for d, m, p, o in asked], columns=(
-                "volume", "voxel_size", "prior", "settings", "matrix", "psnr", "psnr_head", "cpu_seconds",
+                "volume", "voxel_size", "prior", "settings", "matrix", "psnr", "psnr_head", "seconds",
                 "network_evaluations"))
         return [row | dict(prior=names[row["prior"]]) for row in found]
 
