@@ -43,16 +43,16 @@ def bart(volume, voxel_size, acceleration, settings, block=None, seed=0):
     acquisition, truth = simulated(volume, voxel_size, acceleration, block, seed)
     scale = metrics.percentile(cg_sense(acquisition, iterations=10, progress=False).image, 0.99)
     # along axes of odd size BART 0.8 puts maps and image one voxel further than its own transform does
-    odd = [axis for axis in (-3, -2, -1) if truth.shape[axis] % 2]
+    odd, axes = [n % 2 for n in truth.shape], (-3, -2, -1)
     with tempfile.TemporaryDirectory() as folder:
         save_cfl(f"{folder}/kspace.cfl", acquisition.kspace / scale)
-        save_cfl(f"{folder}/maps.cfl", acquisition.maps.roll([1] * len(odd), odd))
+        save_cfl(f"{folder}/maps.cfl", acquisition.maps.roll(odd, axes))
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(["bart", "pics", "-S", "-i", str(settings["iterations"]), "-R", f"W:7:0:{settings['weight']}",
                         "kspace", "maps", "out"], cwd=folder, check=True, capture_output=True,
                        env=os.environ | {"OMP_NUM_THREADS": "1"})
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        image = torch.from_numpy(np.array(read_cfl(Path(folder) / "out.cfl")))[0].roll([-1] * len(odd), odd) * scale
+        image = torch.from_numpy(np.array(read_cfl(Path(folder) / "out.cfl")))[0].roll([-n for n in odd], axes) * scale
     seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     return dict(psnr=metrics.psnr(image, truth), seconds=round(seconds, 2))
 
