@@ -122,7 +122,7 @@ def study(run):
             volumes=[VALIDATION], voxel_sizes=[size], accelerations=[8], seeds=[0], blocks=[block],
             methods=compared(finer, size))), count=TRIALS)
     rows = []
-    for part, scans in ((part, SCANS[name]) for part in PARTS for name in part["scans"]):
+    for part, scans in [(one, SCANS[name]) for one in PARTS for name in one["scans"]]:
         people = here(scans["people"])
         for size in scans["tested"] if people else []:
             if size != part.get("leave_out"):

@@ -8,6 +8,7 @@ samplers what the study `samplers` found. Seconds are those of the processor. On
 import functools
 import itertools
 import json
+import sys
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from mrilab.metrics import head_mask, percentile, psnr
 from mrilab.operators import SenseOperator
 from mrilab.reliability import auc, conformal_factor, lesion, matched_filter, place, reliability_curve
 from mrilab.simulate import smooth_phase
-from mrilab.trials import best_trial
+from mrilab.trials import at_edge, best_trial
 from mrilab.volumes import Acquisition, Volume, load_volume
 
 from .scans import HEAD, KNEE, SLAB, TUMOUR, acquired, solve
@@ -42,9 +43,10 @@ SHIFTS = {
     "noise 0.003": dict(noise=0.003), "noise 0.03": dict(noise=0.03), "noise 0.1": dict(noise=0.1),
 }
 TRIALS = {      # of each condition, on the validation slab
-    "cg_sense": [dict(regularization=w, iterations=n, tolerance=0) for w in (0.001, 0.003, 0.01, 0.03, 0.1)
-                 for n in (10, 20)],
-    "total_variation": [dict(weight=w) for w in (0.0002, 0.0004, 0.001, 0.003, 0.01)],
+    "cg_sense": [dict(regularization=w, iterations=n, tolerance=0)
+                 for w in (0.00001, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1) for n in (5, 10, 20, 40)],
+    "l1_wavelet": [dict(weight=w) for w in (0.0001, 0.0003, 0.0006, 0.001, 0.002, 0.004, 0.01)],
+    "total_variation": [dict(weight=w) for w in (0.00005, 0.0001, 0.0002, 0.0004, 0.001, 0.003, 0.01)],
 }
 SAMPLER = dict(sigma=[0.03, 0.01], steps=20)    # what samplers found best for 1,000 evaluations
 METHODS = {     # of the lesions: method, prior
@@ -101,7 +103,12 @@ def tuned(run, cases):
     asked = [[dict(case=dict(voxel_size=SIZE) | case | dict(volume=SLAB, seed=0), method=m, settings=s)
               for s in TRIALS[m]] for case in cases for m in TRIALS]
     found = iter(run.rows(trial, list(itertools.chain(*asked))))
-    best = [best_trial([next(found) for _ in tried])["settings"] for tried in asked]
+    best = []
+    for tried in ([next(found) for _ in one] for one in asked):
+        best.append(best_trial(tried)["settings"])
+        if edges := at_edge(dict.fromkeys(best[-1].keys() - {"tolerance"}, ()), tried):
+            print(f"limits: {tried[0]['method']} is best at the edge of what was tried for {' and '.join(edges)}: "
+                  f"{best[-1]}, {tried[0]['case']}", file=sys.stderr)
     return dict(zip(TRIALS, (best[i::len(TRIALS)] for i in range(len(TRIALS))))) | {
         "variational": [{}] * len(cases), "dds": [SAMPLER | dict(eta=1.0)] * len(cases)}
 

@@ -44,6 +44,30 @@ SETTINGS = {
 }
 
 
+def beyond(best, tried):
+    """Settings past the end of what was tried, where the best lies at one: half or twice its number.
+
+    Shares and counts have ends of their own.
+
+    Examples
+    --------
+    >>> beyond({"sigma": [0.03, 0.01], "tv": 1}, [{"sigma": [0.03, 0.01], "tv": 1}, {"sigma": [0.1, 0.01], "tv": 2}])
+    [{'sigma': [0.015, 0.01], 'tv': 1}, {'sigma': [0.03, 0.01], 'tv': 0.5}]
+    """
+    found = []
+    for name in ("sigma", "tv", "gamma", "weight"):
+        def number(setting, name=name):
+            return setting.get("sigma", [None])[0] if name == "sigma" else setting.get(name)
+
+        values, own = [number(t) for t in tried if number(t) is not None], number(best)
+        if own is None or len(set(values)) == 1 or min(values) < own < max(values):
+            continue
+        own *= 0.5 if own == min(values) else 2
+        if name != "sigma" or own > best["sigma"][1]:
+            found.append(best | {name: [own, best["sigma"][1]] if name == "sigma" else own})
+    return found
+
+
 def with_steps(method, setting, budget, shape):
     """The setting with the number of steps that uses up a budget on a volume of this shape."""
     planes = setting.get("planes", tuple(PLANES) if method == "variational" else ("axial",))
@@ -79,12 +103,17 @@ def study(run):
         return [dict(budget=budget) | {key: value for key, value in row.items() if key != "prior"}
                 for (_, budget, *_), row in zip(asked, found)]
 
-    tuning, best, tried = [], {}, SETTINGS
+    tuning, best, again = [], {}, SETTINGS
     for budget in BUDGETS:
-        trials = [(method, budget, setting, 1) for method in SETTINGS for setting in tried[method]]
-        found = rows(VALIDATION, trials)
-        ranked = sorted(zip(trials, found), key=lambda pair: -pair[1]["psnr"])
-        tried = {method: [t[2] for t, _ in ranked if t[0] == method][:AGAIN] for method in SETTINGS}
+        trials, found, new = [], [], {method: list(again[method]) for method in SETTINGS}
+        while any(new.values()):                # as long as a best one lies at an end of what was tried
+            asking = [(method, budget, setting, 1) for method in SETTINGS for setting in new[method]]
+            trials, found = trials + asking, found + rows(VALIDATION, asking)
+            ranked = sorted(zip(trials, found), key=lambda pair: -pair[1]["psnr"])
+            tried = {method: [t[2] for t, _ in ranked if t[0] == method] for method in SETTINGS}
+            new = {method: [setting for setting in beyond(tried[method][0], tried[method])
+                            if setting not in tried[method]] for method in SETTINGS}
+        again = {method: tried[method][:AGAIN] for method in SETTINGS}
         best |= {(method, budget): tried[method][0] for method in SETTINGS}
         tuning += found
 
