@@ -34,7 +34,7 @@ CLASSICAL = [
     {"method": "total_variation", "tune": {"weight": [0.00003, 0.003]}},
 ]
 PARTS = [
-    dict(scans=["fine", "thick", "middle", "coarse"], accelerations=[8], every=True),
+    dict(scans=["fine", "thick", "middle", "coarse"], accelerations=[8], every=True, seeds=[0, 1, 2]),
     dict(scans=["middle", "coarse"], accelerations=[4, 24], every=False, leave_out=1.5),
     dict(scans=["middle", "coarse"], accelerations=[8], every=False, leave_out=1.5, maps="estimated",
          note=", estimated maps"),
@@ -127,7 +127,7 @@ def study(run):
         for size in scans["tested"] if people else []:
             if size != part.get("leave_out"):
                 sweep = check_sweep(dict(
-                    volumes=people, voxel_sizes=[size], accelerations=part["accelerations"], seeds=[0],
+                    volumes=people, voxel_sizes=[size], accelerations=part["accelerations"], seeds=part.get("seeds", [0]),
                     blocks=[MIDDLE], methods=compared(scans["finer"], scans["tuned"], part["every"]),
                     maps=part.get("maps", "true"), decimated=part.get("decimated", False), keep_slices=SLICE))
                 rows += [row | {"label": row["label"] + part.get("note", "")}
