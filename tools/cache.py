@@ -1,4 +1,4 @@
-"""Execute the chapters that the build's cache lacks: ``python tools/cache.py [FOLDER OF THE CACHE]``.
+"""Execute the chapters that the build's cache lacks: ``python tools/cache.py``.
 
 Sphinx would do it one after the other; this does as many at a time as there are cores, the longest first. A chapter
 that fails here, or takes ten times its usual minutes, is left to the build, whose message names it.
@@ -43,12 +43,12 @@ def execute(path, seconds):
 if __name__ == "__main__":
     from pace import limit
 
-    cache, cores = get_cache(sys.argv[1] if sys.argv[1:] else ROOT / "_build/.jupyter_cache"), os.cpu_count() or 1
+    cache, slower = get_cache(ROOT / "_build/.jupyter_cache"), limit() / limit(1)
     os.environ.setdefault("OMP_NUM_THREADS", "1")           # one core for each chapter
-    longest = limit()               # once in many runs a kernel's answer gets lost, and nobody should wait that long
-    calls = [(path, round(longest * min(1, (60 + 10 * usual) / 600)))
+    # once in many runs a kernel's answer gets lost, and nobody should wait as long as the longest cell may take
+    calls = [(path, round(slower * min(limit(1), 60 + 10 * usual)))
              for usual, path in lacking(cache, (ROOT / "book").glob("*.ipynb"))]
-    for path, result in in_parallel(execute, calls, min(cores, len(calls) or 1)):
+    for path, result in in_parallel(execute, calls, min(os.cpu_count() or 1, len(calls) or 1)):
         print(f"{path.name}: {result.err.__class__.__name__ if result.err else f'{result.time:.0f} s'}", flush=True)
         if result.err is None:
             cache.cache_notebook_bundle(CacheBundleIn(result.nb, str(path), data={"execution_seconds": result.time}),
