@@ -95,7 +95,8 @@ def take_slice(volume: torch.Tensor, voxel_size: Sequence[float], plane: str = "
 def show_slices(images: Sequence[torch.Tensor], titles: Sequence[str], voxel_size: Any, acceleration: Any = None,
                 plane: str | Sequence[str] = "axial", index: float | None = None,
                 window: tuple[float, float] | None = None, truth: torch.Tensor | None = None,
-                error_gain: float = 5, width: float = 2.4, columns: int | None = None) -> Any:
+                error_gain: float = 5, width: float = 2.4, columns: int | None = None,
+                points: Sequence[Sequence[float]] = ()) -> Any:
     """Slices side by side in one grey window; with ``truth``, the error maps below them.
 
     Parameters
@@ -120,6 +121,8 @@ def show_slices(images: Sequence[torch.Tensor], titles: Sequence[str], voxel_siz
         Width of a panel in inches.
     columns : int, optional
         Begin a new row after so many; by default all are beside each other.
+    points : sequence of (z, y, x)
+        Voxels that an arrow points at in every image.
 
     Returns
     -------
@@ -149,6 +152,10 @@ def show_slices(images: Sequence[torch.Tensor], titles: Sequence[str], voxel_siz
         own = axes[i // columns * deep:, i % columns]
         own[0].imshow(image.numpy(), extent=extent, vmin=low, vmax=high)
         own[0].set_title(f"{title}\n{describe(sizes[i], rates[i])}")
+        for point in points:
+            at = [(n + 0.5) * d for n, d, axis in zip(point, sizes[i], PLANES.values()) if axis != PLANES[planes[i]]]
+            own[0].annotate("", at[::-1], (-14, 14), textcoords="offset points",
+                            arrowprops=dict(arrowstyle="->", color="C1", shrinkB=3))
         if truth is not None:
             error = (image - take_slice(truth, sizes[i], planes[i], index)[0]).abs()
             if error.any():                     # nothing below the truth itself

@@ -68,12 +68,12 @@ def study(run):
 
     def tuned(method, **fixed):
         """Ten coarse trials of the weight and four about the best."""
-        found = [dict(settings=row["settings"], psnr=row["psnr"])
-                 for row in rows(method, [VALIDATION], [8], [s | fixed for s in coarse_trials(WEIGHT)])]
-        found += [dict(settings=row["settings"], psnr=row["psnr"]) for row in rows(
-            method, [VALIDATION], [8],
-            [s | fixed for s in fine_trials(WEIGHT, best_trial(found)["settings"])])]
-        return found
+        def tried(weights):
+            return [{key: row[key] for key in ("settings", "psnr")}
+                    for row in rows(method, [VALIDATION], [8], [weight | fixed for weight in weights])]
+
+        coarse = tried(coarse_trials(WEIGHT))
+        return coarse + tried(fine_trials(WEIGHT, best_trial(coarse)["settings"]))
 
     trials = {"l1_wavelet": tuned("l1_wavelet")}
     if shutil.which("bart"):

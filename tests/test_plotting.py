@@ -52,6 +52,11 @@ def test_rows_of_slices_each_with_its_errors_below():
         (0, 0), (0, 1), (2, 0), (2, 1), (4, 0)]
 
 
+def test_arrows_end_at_their_voxels_in_mm():
+    figure = show_slices([VOLUME] * 2, "ab", (3, 2, 1), plane=["axial", "sagittal"], points=[(1, 2, 3)])
+    assert [[mark.xy for mark in axis.texts] for axis in figure.axes] == [[(3.5, 5)], [(5, 4.5)]]
+
+
 def test_unknown_plane():
     with pytest.raises(ValueError, match="plane: found 'oblique', expected one of axial, coronal, sagittal"):
         take_slice(VOLUME, (1, 1, 1), "oblique")

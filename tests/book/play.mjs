@@ -138,7 +138,7 @@ const find = text => page.locator(`.mri[aria-label*="${text}"]`);
 // volumes: the picture itself, by pointer, wheel and keys
 const viewer = find('in three planes');
 if (await viewer.count()) {
-  report.opened = await viewer.locator('canvas').first().getAttribute('aria-label');
+  report.openedOn = await viewer.locator('canvas').first().getAttribute('aria-label');
   const three = viewer.getByRole('radio', { name: 'all three' });
   if (await three.count() && !await three.isChecked()) await act(viewer, 'all three', how, () => press(three));
   report.axial = await image(viewer, 0);

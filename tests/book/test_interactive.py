@@ -99,7 +99,7 @@ def test_accessible_and_fits(report):
 @on("VolumeViewer")
 def test_viewer_draws_the_volume_in_mm(report):
     data, meta = state_of(report, "VolumeViewer")
-    assert report["opened"].split(", ")[1].startswith("axial" if meta["view"] == "planes" else meta["view"])
+    assert report["openedOn"].split(", ")[1].startswith("axial" if meta["view"] == "planes" else meta["view"])
     volume = data[: np.prod(meta["shape"])].reshape(meta["shape"])
     assert (array(report["axial"]) == volume[meta["at"][0]]).all()
     (height, width), (dy, dx) = report["axial"]["drawn"], meta["voxel_size"][1:]
