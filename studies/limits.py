@@ -43,10 +43,12 @@ SHIFTS = {
     "noise 0.003": dict(noise=0.003), "noise 0.03": dict(noise=0.03), "noise 0.1": dict(noise=0.1),
 }
 TRIALS = {      # of each condition, on the validation slab
-    "cg_sense": [dict(regularization=w, iterations=n, tolerance=0)
-                 for w in (0.00001, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1) for n in (5, 10, 20, 40)],
-    "l1_wavelet": [dict(weight=w) for w in (0.0001, 0.0003, 0.0006, 0.001, 0.002, 0.004, 0.01)],
-    "total_variation": [dict(weight=w) for w in (0.00005, 0.0001, 0.0002, 0.0004, 0.001, 0.003, 0.01)],
+    "cg_sense": [dict(regularization=w, iterations=n, tolerance=0) for n in (5, 10, 20, 40, 80)
+                 for w in (0.000001, 0.00001, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)],
+    "l1_wavelet": [dict(weight=w)
+                   for w in (0.00001, 0.00003, 0.0001, 0.0003, 0.0006, 0.001, 0.002, 0.004, 0.01)],
+    "total_variation": [dict(weight=w)
+                        for w in (0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0004, 0.001, 0.003, 0.01)],
 }
 SAMPLER = dict(sigma=[0.03, 0.01], steps=20)    # what samplers found best for 1,000 evaluations
 METHODS = {     # of the lesions: method, prior
