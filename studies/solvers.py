@@ -25,7 +25,7 @@ from .tuning import tune
 
 RESULTS = ["solvers.json"]
 VOXEL_SIZE, BLOCK = 2, [-12, 12]
-DEFAULTS = {
+FIRST = {
     "fast": dict(weight=0.7, sigma=[0.1, 0.005], slab=1),
     "paper": dict(weight=0.01, learning_rate=0.02, sigma=[0.3, 0.01], power=1.0, schedule="uniform"),
 }
@@ -63,7 +63,10 @@ SCANS = [dict(voxel_size=d, acceleration=8) for d in (1.5, 2, 3, 4)] + [
 TRIED = [dict(weight=w) for w in (0.18, 0.35, 0.7, 1.4, 2.8)] + [
     dict(sigma=s) for s in ([0.1, 0.02], [0.5, 0.005], [1.0, 0.005], [0.1, 0.0025], [0.1, 0.00125])] + [
     dict(iterations=n) for n in (48, 64)]
-RENOISED = [dict(share=share, weight=w) for share in (0.3, 1.0) for w in (0.18, 0.35, 0.7, 1.4, 2.8)]
+RENOISED = [dict(share=share) | change for share in (0.3, 1.0) for change in (
+    [dict(weight=w) for w in (0.18, 0.35, 0.7, 1.4, 2.8)]
+    + [dict(sigma=s) for s in ([0.05, 0.005], [0.1, 0.005], [0.3, 0.005], [1.0, 0.005], [0.1, 0.002], [0.1, 0.01])]
+    + [dict(momentum=0.0), dict(iterations=64)])]
 
 
 def draw(setting, generator):
@@ -132,13 +135,13 @@ def study(run):
         return best_trial([row for row in rows if row["method"] == method])["settings"]
 
     generator = np.random.default_rng(0)
-    drawn = {s: [{}] + [draw(s, generator) for _ in range(9)] for s in DEFAULTS}
-    trials = rows([(8, s, o) for s in DEFAULTS for o in drawn[s]])
-    for s in DEFAULTS:
+    drawn = {s: [FIRST[s]] + [draw(s, generator) for _ in range(9)] for s in FIRST}
+    trials = rows([(8, s, o) for s in FIRST for o in drawn[s]])
+    for s in FIRST:
         before = None
         while before != (before := best(trials, s)):            # as long as those about the best find a better one
-            trials += rows([(8, s, o) for o in around(s, DEFAULTS[s] | before)])
-    tuned = {s: best(trials, s) for s in DEFAULTS}
+            trials += rows([(8, s, o) for o in around(s, before)])
+    tuned = {s: best(trials, s) for s in FIRST}
     sweep = check_sweep(dict(volumes=[VALIDATION], voxel_sizes=[VOXEL_SIZE], accelerations=[8], seeds=[0],
                              blocks=[BLOCK], methods=[CG]))
     tuned["cg_sense"] = tune(run, sweep)["best"]["cg_sense"]["settings"]
@@ -148,7 +151,7 @@ def study(run):
     sparse = rows([(24, "fast", tuned["fast"] | a) for a in SPARSE])
     fresh = [asked | row for asked, row in zip(RENOISED, run.rows(renoised, [
         dict(voxel_size=VOXEL_SIZE, acceleration=8, share=asked["share"],
-             settings=tuned["fast"] | dict(weight=asked["weight"], iterations=ITERATIONS["fast"]))
+             settings=dict(iterations=ITERATIONS["fast"]) | tuned["fast"] | {k: asked[k] for k in asked if k != "share"})
         for asked in RENOISED]))]
     found = iter(run.rows(reconstruction, [
         scan | dict(volume=VALIDATION, block=BLOCK, seed=0, method="variational", prior="diverse", settings=settings)
