@@ -111,7 +111,7 @@ def digests(asked):
 def commit():
     """The commit of the checkout that this package lies in, with ``-dirty`` if files other than results have changed.
 
-    A copy without git is told by the environment variable ``MRILAB_COMMIT``.
+    A copy of one on another machine is told by the environment variable ``MRILAB_COMMIT``.
 
     Examples
     --------
@@ -124,8 +124,10 @@ def commit():
                                   timeout=30).stdout.strip()
         return ""
 
+    if told := os.environ.get("MRILAB_COMMIT"):
+        return told
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!data/results")
-    return (git("rev-parse", "--short", "HEAD") or os.environ.get("MRILAB_COMMIT", "")) + ("-dirty" if changed else "")
+    return git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
 
 
 def load_record(path):
