@@ -25,7 +25,7 @@ SCANS = {       # voxel sizes in mm: tested at, tuned at, the finer grid; whose 
     "thick": dict(tested=[[4, 1, 1]], tuned=1.5, finer=1, people=SHARP),
     "middle": dict(tested=[1.5, 2], tuned=1.5, finer=1, people=PEOPLE),
     "coarse": dict(tested=[3, 4], tuned=3, finer=2, people=PEOPLE),
-    "decimated": dict(tested=[2, 3, 4], tuned=3, finer=None, people=PEOPLE[::2]),
+    "decimated": dict(tested=[2, 3, 4], tuned=3, finer=2, people=PEOPLE[::2]),
 }
 TUNED_ON = {1.5: [-8, 8], 3: [-8, 8]}                  # voxel size, block of the validation person's readout
 CLASSICAL = [
