@@ -63,10 +63,10 @@ SCANS = [dict(voxel_size=d, acceleration=8) for d in (1.5, 2, 3, 4)] + [
 TRIED = [dict(weight=w) for w in (0.18, 0.35, 0.7, 1.4, 2.8)] + [
     dict(sigma=s) for s in ([0.1, 0.02], [0.5, 0.005], [1.0, 0.005], [0.1, 0.0025], [0.1, 0.00125])] + [
     dict(iterations=n) for n in (48, 64)]
-RENOISED = [dict(share=share) | change for share in (0.3, 1.0) for change in (
-    [dict(weight=w) for w in (0.18, 0.35, 0.7, 1.4, 2.8)]
-    + [dict(sigma=s) for s in ([0.05, 0.005], [0.1, 0.005], [0.3, 0.005], [1.0, 0.005], [0.1, 0.002], [0.1, 0.01])]
-    + [dict(momentum=0.0), dict(iterations=64)])]
+RENOISED = [dict(share=share, momentum=momentum) | change for share in (0.3, 1.0) for momentum in (0.5, 0.0)
+            for change in [dict(weight=w) for w in (0.18, 0.35, 0.7, 1.4, 2.8)] + [dict(sigma=s) for s in (
+                [0.05, 0.005], [0.1, 0.005], [0.3, 0.005], [1.0, 0.005], [0.1, 0.002], [0.1, 0.01])]
+            + [dict(iterations=64), dict(iterations=64, sigma=[0.1, 0.005])]]
 
 
 def draw(setting, generator):
