@@ -44,28 +44,37 @@ SETTINGS = {
 }
 
 
-def beyond(best, tried):
-    """Settings past the end of what was tried, where the best lies at one: half or twice its number.
-
-    Shares and counts have ends of their own.
+def numbers(setting):
+    """The numbers of a setting that have no ends of their own, as shares and counts have.
 
     Examples
     --------
-    >>> beyond({"sigma": [0.03, 0.01], "tv": 1}, [{"sigma": [0.03, 0.01], "tv": 1}, {"sigma": [0.1, 0.01], "tv": 2}])
-    [{'sigma': [0.015, 0.01], 'tv': 1}, {'sigma': [0.03, 0.01], 'tv': 0.5}]
+    >>> numbers({"sigma": [0.1, 0.01], "eta": 1.0, "gamma": None, "tv": 0.001})
+    {'first': 0.1, 'last': 0.01, 'tv': 0.001}
+    """
+    return dict(zip(("first", "last"), setting.get("sigma", ()))) | {
+        name: setting[name] for name in ("tv", "gamma", "weight") if setting.get(name) is not None}
+
+
+def beyond(best, tried):
+    """Settings past the end of what was tried, where the best lies at one: half or twice its number.
+
+    Of what had a single value, as the last noise level at first, that is both.
+
+    Examples
+    --------
+    >>> beyond({"sigma": [0.1, 0.01]}, [{"sigma": [0.1, 0.01]}, {"sigma": [0.3, 0.01]}])
+    [{'sigma': [0.05, 0.01]}, {'sigma': [0.1, 0.005]}, {'sigma': [0.1, 0.02]}]
     """
     found = []
-    for name in ("sigma", "tv", "gamma", "weight"):
-        def number(setting, name=name):
-            return setting.get("sigma", [None])[0] if name == "sigma" else setting.get(name)
-
-        values, own = [number(t) for t in tried if number(t) is not None], number(best)
-        if own is None or len(set(values)) == 1 or min(values) < own < max(values):
-            continue
-        own *= 0.5 if own == min(values) else 2
-        if name != "sigma" or own > best["sigma"][1]:
-            found.append(best | {name: [own, best["sigma"][1]] if name == "sigma" else own})
-    return found
+    for name, own in numbers(best).items():
+        values = [numbers(t)[name] for t in tried if name in numbers(t)]
+        for factor, end in ((0.5, min(values)), (2, max(values))):
+            if own == end:
+                new = numbers(best) | {name: own * factor}
+                found.append(best | {key: value for key, value in new.items() if key in best}
+                             | ({"sigma": [new["first"], new["last"]]} if "sigma" in best else {}))
+    return [setting for setting in found if "sigma" not in setting or setting["sigma"][0] > setting["sigma"][1]]
 
 
 def with_steps(method, setting, budget, shape):
