@@ -127,8 +127,9 @@ def study(run):
         for size in scans["tested"] if people else []:
             if size != part.get("leave_out"):
                 sweep = check_sweep(dict(
-                    volumes=people, voxel_sizes=[size], accelerations=part["accelerations"], seeds=part.get("seeds", [0]),
-                    blocks=[MIDDLE], methods=compared(scans["finer"], scans["tuned"], part["every"]),
+                    volumes=people, voxel_sizes=[size], accelerations=part["accelerations"],
+                    seeds=part.get("seeds", [0]), blocks=[MIDDLE],
+                    methods=compared(scans["finer"], scans["tuned"], part["every"]),
                     maps=part.get("maps", "true"), decimated=part.get("decimated", False), keep_slices=SLICE))
                 rows += [row | {"label": row["label"] + part.get("note", "")}
                          for row in measured(run, sweep | {"tuned": best[scans["tuned"]]["best"]})]

@@ -149,10 +149,10 @@ def study(run):
     ablations = rows([(8, "fast", tuned["fast"] | a) for a in ABLATIONS])
     longer = rows([(8, "paper", tuned["paper"] | dict(iterations=n)) for n in LONGER])
     sparse = rows([(24, "fast", tuned["fast"] | a) for a in SPARSE])
+    usual = dict(iterations=ITERATIONS["fast"]) | tuned["fast"]
     fresh = [asked | row for asked, row in zip(RENOISED, run.rows(renoised, [
         dict(voxel_size=VOXEL_SIZE, acceleration=8, share=asked["share"],
-             settings=dict(iterations=ITERATIONS["fast"]) | tuned["fast"] | {k: asked[k] for k in asked if k != "share"})
-        for asked in RENOISED]))]
+             settings=usual | {name: asked[name] for name in asked if name != "share"}) for asked in RENOISED]))]
     found = iter(run.rows(reconstruction, [
         scan | dict(volume=VALIDATION, block=BLOCK, seed=0, method="variational", prior="diverse", settings=settings)
         for scan in SCANS for settings in TRIED]))
