@@ -1,14 +1,16 @@
 """The variational solver's two settings, tuned with equal effort, and its parts switched off one at a time.
 
 Everything is tuned on the validation person, 2 mm and R = 8: ten settings drawn at random, then all that differ from
-the best in one number by a factor of two, or in one choice, as long as one of them is better; more iterations, momentum
-and mirroring of `fast` are among the ablations. Then each setting runs on the test people, R = 8 and 12, beside
-CG-SENSE. `renoised` is `fast` with fresh noise before each denoising, as in DiffPIR. `scans` has the weight and the
-noise levels of `fast` on other scans of the validation person: voxel size, acceleration, noise, coils and estimated
-sensitivities, one at a time, and what least squares leaves there. A block of the readout keeps it short.
+the best in one number by a factor of two, or in the order of the noise levels, as long as one of them is better, and
+for `paper` so with each order; more iterations, momentum and mirroring of `fast` are among the ablations. Then each
+setting runs on the test people, R = 8 and 12, beside CG-SENSE. `renoised` is `fast` with fresh noise before each
+denoising, as in DiffPIR. `scans` has the weight and the noise levels of `fast` on other scans of the validation person:
+voxel size, acceleration, noise, coils and estimated sensitivities, one at a time, and what least squares leaves there.
+A block of the readout keeps it short.
 """
 
 import copy
+import sys
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ import torch
 from mrilab import metrics
 from mrilab.checks import PLANES
 from mrilab.problem import unexplained
-from mrilab.trials import best_trial
+from mrilab.trials import at_edge, best_trial
 from mrilab.variational import reconstruct
 
 from .scans import PEOPLE, VALIDATION, here, prior_of, reconstruction, simulated
@@ -61,12 +63,14 @@ SCANS = [dict(voxel_size=d, acceleration=8) for d in (1.5, 2, 3, 4)] + [
     dict(voxel_size=6, acceleration=3), dict(voxel_size=2, acceleration=2, coils=1),
     dict(voxel_size=2, acceleration=8, maps="estimated"), dict(voxel_size=3, acceleration=8, maps="estimated")]
 TRIED = [dict(weight=w) for w in (0.18, 0.35, 0.7, 1.4, 2.8)] + [
-    dict(sigma=s) for s in ([0.1, 0.02], [0.5, 0.005], [1.0, 0.005], [0.1, 0.0025], [0.1, 0.00125])] + [
+    dict(sigma=s) for s in ([0.1, 0.02], [0.0125, 0.005], [0.025, 0.005], [0.05, 0.005], [0.5, 0.005], [1.0, 0.005],
+                                [0.1, 0.0025], [0.1, 0.00125])] + [
     dict(iterations=n) for n in (48, 64)]
 RENOISED = [dict(share=share, momentum=momentum) | change for share in (0.3, 1.0) for momentum in (0.5, 0.0)
             for change in [dict(weight=w) for w in (0.18, 0.35, 0.7, 1.4, 2.8)] + [dict(sigma=s) for s in (
                 [0.05, 0.005], [0.1, 0.005], [0.3, 0.005], [1.0, 0.005], [0.1, 0.002], [0.1, 0.01])]
-            + [dict(iterations=64), dict(iterations=64, sigma=[0.1, 0.005])]]
+            + [dict(iterations=n) for n in (64, 128)]
+            + [dict(iterations=64, sigma=[0.1, 0.005]), dict(iterations=64, weight=0.35)]]
 
 
 def draw(setting, generator):
@@ -93,10 +97,12 @@ def around(setting, best):
         yield best | dict(weight=best["weight"] * factor)
         yield best | dict(sigma=[first * factor, last])
         yield best | dict(sigma=[first, last * factor])
-        if "learning_rate" in best:
-            yield best | dict(learning_rate=best["learning_rate"] * factor)
-    for name, choices in SEARCH[setting].items():
-        yield from (best | {name: choice} for choice in choices if isinstance(choices, list) and choice != best[name])
+        for name in ("learning_rate", "power"):
+            if name in best:
+                yield best | {name: best[name] * factor}
+    for choice in SEARCH[setting].get("schedule", []):
+        if choice != best["schedule"]:
+            yield best | dict(schedule=choice)
 
 
 def renoised(voxel_size, acceleration, share, settings, prior="diverse", seed=0, device="cpu"):
@@ -120,6 +126,21 @@ def excess(voxel_size, acceleration, noise=0.01, maps="true", coils=8):
     return dict(excess=unexplained(acquisition, acquisition.noise)[0])
 
 
+def edges(tried):
+    """Which of weight, first and last noise level is best at an end of what was tried with the default iterations.
+
+    Examples
+    --------
+    >>> edges([{"settings": {"weight": w}, "psnr": w} for w in (0.35, 0.7, 1.4)])
+    ['weight']
+    """
+    alike = [t for t in tried if "iterations" not in t["settings"]]
+    full = [FIRST["fast"] | t["settings"] for t in alike]
+    return list(at_edge(dict.fromkeys(("weight", "first", "last"), ()), [
+        dict(settings=dict(weight=s["weight"], first=s["sigma"][0], last=s["sigma"][1]), psnr=t["psnr"])
+        for s, t in zip(full, alike)]))
+
+
 def study(run):
     def rows(asked, volumes=(VALIDATION,)):
         """Of ``(acceleration, method, settings)``, where a setting of the solver counts as a method."""
@@ -134,13 +155,18 @@ def study(run):
     def best(rows, method):
         return best_trial([row for row in rows if row["method"] == method])["settings"]
 
-    generator = np.random.default_rng(0)
-    drawn = {s: [FIRST[s]] + [draw(s, generator) for _ in range(9)] for s in FIRST}
-    trials = rows([(8, s, o) for s in FIRST for o in drawn[s]])
-    for s in FIRST:
+    def search(setting, **fixed):
+        """Trials about the best of those with what is fixed, as long as they find a better one."""
         before = None
-        while before != (before := best(trials, s)):            # as long as those about the best find a better one
-            trials += rows([(8, s, o) for o in around(s, before)])
+        while before != (before := best([t for t in trials if fixed.items() <= t["settings"].items()], setting)):
+            trials.extend(rows([(8, setting, o | fixed) for o in around(setting, before)]))
+
+    generator = np.random.default_rng(0)
+    trials = rows([(8, s, o) for s in FIRST for o in [FIRST[s], *(draw(s, generator) for _ in range(9))]])
+    for s in FIRST:
+        search(s)
+    for schedule in SEARCH["paper"]["schedule"]:        # each at its best, for the text compares them
+        search("paper", schedule=schedule)
     tuned = {s: best(trials, s) for s in FIRST}
     sweep = check_sweep(dict(volumes=[VALIDATION], voxel_sizes=[VOXEL_SIZE], accelerations=[8], seeds=[0],
                              blocks=[BLOCK], methods=[CG]))
@@ -156,9 +182,13 @@ def study(run):
     found = iter(run.rows(reconstruction, [
         scan | dict(volume=VALIDATION, block=BLOCK, seed=0, method="variational", prior="diverse", settings=settings)
         for scan in SCANS for settings in TRIED]))
-    scans = [scan | dict(excess=left["excess"], trials=[dict(settings=settings, psnr=next(found)["psnr"])
-                                                        for settings in TRIED])
-             for scan, left in zip(SCANS, run.rows(excess, SCANS))]
+    scans = []
+    for scan, left in zip(SCANS, run.rows(excess, SCANS)):
+        tried = [dict(settings=settings, psnr=next(found)["psnr"]) for settings in TRIED]
+        scans.append(scan | dict(excess=left["excess"], trials=tried, edges=edges(tried)))
+        if scans[-1]["edges"]:
+            print(f"solvers: best at the edge of what was tried for {', '.join(scans[-1]['edges'])}: {scan}",
+                  file=sys.stderr)
     return dict(trials=trials, tuned=tuned, rows=tested, longer=longer, renoised=fresh, scans=scans,
                 ablations=[a | dict(changed=c) for a, c in zip(ablations, ABLATIONS)],
                 sparse=[a | dict(changed=c) for a, c in zip(sparse, SPARSE)])
