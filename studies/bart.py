@@ -84,5 +84,8 @@ def study(run):
     settings = {method: found["settings"] for method, found in best.items()} | {"variational": {}}      # its defaults
     tested = [dict(method=method) | row for method, own in settings.items()
               for row in rows(method, here(PEOPLE), (8, 12, 24), [own])]
-    return dict(tuned=best, edges={m: list(at_edge(WEIGHT, tried)) for m, tried in trials.items()}, trials=trials,
-                rows=tested)
+    edges = {method: list(at_edge(WEIGHT, tried)) for method, tried in trials.items()}
+    for method, names in edges.items():
+        if names:
+            print(f"bart: {method} is best at the edge of what was tried for {', '.join(names)}", file=sys.stderr)
+    return dict(tuned=best, edges=edges, trials=trials, rows=tested)
