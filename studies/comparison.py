@@ -2,12 +2,12 @@
 
 Scans are simulated on each head's own voxels, with eight coils of a head array and a noise of 0.01 at 1 mm, and keep
 the middle of that k-space; of the readout a block in the middle is reconstructed. Every method gets six coarse and four
-fine trials of its weight, and more where it ends at an edge, at 1.5 mm for the fine scans and at 3 mm for the coarse
-ones, R = 8. Interpolation to a coarser prior has its data step's length tuned as well: what that prior's grid does not
-hold, noise included, nothing regularises but stopping early. Where the grids are equal, interpolation is the prior as
-it is. A person whose head is not at hand is left out, and said. What comes first is wanted most: all columns at R = 8;
-the most important ones at other accelerations; with coil sensitivities estimated from the scan; and as the paper's
-authors make a coarse scan, by taking every n-th voxel without noise.
+fine trials of its weight, and more where it ends at an edge, at 1.5 mm for the fine scans, at 3 mm for the coarse ones
+and again for those that are decimated, R = 8. Interpolation to a coarser prior has its data step's length tuned as
+well: what that prior's grid does not hold, noise included, nothing regularises but stopping early. Where the grids are
+equal, interpolation is the prior as it is. A person whose head is not at hand is left out, and said. What comes first
+is wanted most: all columns at R = 8; the most important ones at other accelerations; with coil sensitivities estimated
+from the scan; and as the paper's authors make a coarse scan, by taking every n-th voxel without noise.
 """
 
 from .scans import PEOPLE, SHARP, VALIDATION, here
@@ -25,9 +25,12 @@ SCANS = {       # voxel sizes in mm: tested at, tuned at, the finer grid; whose 
     "thick": dict(tested=[[4, 1, 1]], tuned=1.5, finer=1, people=SHARP),
     "middle": dict(tested=[1.5, 2], tuned=1.5, finer=1, people=PEOPLE),
     "coarse": dict(tested=[3, 4], tuned=3, finer=2, people=PEOPLE),
-    "decimated": dict(tested=[2, 3, 4], tuned=3, finer=2, people=PEOPLE[::2]),
+    "decimated": dict(tested=[2], tuned=3, finer=None, people=PEOPLE[::2]),
+    "decimated, coarse": dict(tested=[3, 4], tuned=3, finer=2, people=PEOPLE[::2]),
 }
-TUNED_ON = {1.5: [-8, 8], 3: [-8, 8]}                  # voxel size, block of the validation person's readout
+TUNED_ON = {"1.5 mm": dict(voxel_sizes=[1.5]), "3 mm": dict(voxel_sizes=[3]),
+            "3 mm, decimated": dict(voxel_sizes=[3], decimated=True)}
+BLOCK = [-8, 8]                                         # of the validation person's readout
 CLASSICAL = [
     {"method": "cg_sense", "tune": {"regularization": [0.0003, 0.03]}},
     {"method": "l1_wavelet", "tune": {"weight": [0.0001, 0.01]}},
@@ -38,7 +41,7 @@ PARTS = [
     dict(scans=["middle", "coarse"], accelerations=[4, 24], every=False, leave_out=1.5),
     dict(scans=["middle", "coarse"], accelerations=[8], every=False, leave_out=1.5, maps="estimated",
          note=", estimated maps"),
-    dict(scans=["decimated"], accelerations=[8], every=False, decimated=True, note=", decimated"),
+    dict(scans=["decimated", "decimated, coarse"], accelerations=[8], every=False, decimated=True, note=", decimated"),
 ]
 SLICE = 256                                             # mm a side, at most, of the slices that are kept
 
@@ -115,25 +118,26 @@ def slices(rows):
 
 
 def study(run):
-    best = {}
-    for size, block in TUNED_ON.items():
+    settings = {}
+    for name, scan in TUNED_ON.items():
+        size, = scan["voxel_sizes"]
         finer = next(scans["finer"] for scans in SCANS.values() if scans["tuned"] == size and scans["finer"])
-        best[size] = tune(run, check_sweep(dict(
-            volumes=[VALIDATION], voxel_sizes=[size], accelerations=[8], seeds=[0], blocks=[block],
-            methods=compared(finer, size))), count=TRIALS)
+        settings[name] = tune(run, check_sweep(scan | dict(
+            volumes=[VALIDATION], accelerations=[8], seeds=[0], blocks=[BLOCK],
+            methods=compared(finer, size, every="decimated" not in scan))), count=TRIALS)
     rows = []
     for part, scans in [(one, SCANS[name]) for one in PARTS for name in one["scans"]]:
-        people = here(scans["people"])
+        people, decimated = here(scans["people"]), part.get("decimated", False)
+        best = settings[f"{scans['tuned']} mm" + ", decimated" * decimated]["best"]
         for size in scans["tested"] if people else []:
             if size != part.get("leave_out"):
                 sweep = check_sweep(dict(
                     volumes=people, voxel_sizes=[size], accelerations=part["accelerations"],
                     seeds=part.get("seeds", [0]), blocks=[MIDDLE],
                     methods=compared(scans["finer"], scans["tuned"], part["every"]),
-                    maps=part.get("maps", "true"), decimated=part.get("decimated", False), keep_slices=SLICE))
+                    maps=part.get("maps", "true"), decimated=decimated, keep_slices=SLICE))
                 rows += [row | {"label": row["label"] + part.get("note", "")}
-                         for row in measured(run, sweep | {"tuned": best[scans["tuned"]]["best"]})]
-    settings = {f"{size} mm": found for size, found in best.items()}
+                         for row in measured(run, sweep | {"tuned": best})]
     first = min((row["volume"] for row in rows), key=PEOPLE.index)      # of those whose heads are at hand
     shown = [row for row in rows if (row["volume"], row["acceleration"], row["seed"]) == (first, 8, 0)
              and "," not in row["label"]]
