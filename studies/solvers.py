@@ -95,8 +95,8 @@ def around(setting, best):
     for factor in (0.5, 2):
         first, last = best["sigma"]
         yield best | dict(weight=best["weight"] * factor)
-        yield best | dict(sigma=[first * factor, last])
-        yield best | dict(sigma=[first, last * factor])
+        yield from (best | dict(sigma=sigma) for sigma in ([first * factor, last], [first, last * factor])
+                    if sigma[0] > sigma[1])
         for name in ("learning_rate", "power"):
             if name in best:
                 yield best | {name: best[name] * factor}
