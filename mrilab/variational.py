@@ -303,8 +303,8 @@ def half_quadratic_splitting(problem: Problem, image: Representation, planes: Se
 
 def gradient_descent(problem: Problem, image: Representation, planes: Sequence[str], generator: torch.Generator, *,
                      iterations: int = 200, fraction: float | None = 1.0, slices: int | None = 50, slab: int = 5,
-                     schedule: str = "bounded", sigma: Sequence[float] = (0.075, 0.01), weight: float = 0.04,
-                     power: float = 1.0, learning_rate: float = 0.02) -> Steps:
+                     schedule: str = "uniform", sigma: Sequence[float] = (0.01875, 0.01), weight: float = 0.08,
+                     power: float = 1.0, learning_rate: float = 0.04) -> Steps:
     """The setting ``"paper"``: Adam's steps on the paper's objective, as the authors take them,
 
         ``|A x - y|^2 / (number of samples) + weight R(x)``,
