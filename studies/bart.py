@@ -23,6 +23,7 @@ from mrilab.raw import read_cfl, save_cfl
 from mrilab.trials import at_edge, best_trial, coarse_trials, fine_trials
 
 from .scans import PEOPLE, VALIDATION, here, reconstruction, simulated
+from .tuning import say_edges
 
 RESULTS = ["bart.json"]
 VOXEL_SIZE, BLOCK = 2, [-12, 12]
@@ -86,6 +87,5 @@ def study(run):
               for row in rows(method, here(PEOPLE), (8, 12, 24), [own])]
     edges = {method: list(at_edge(WEIGHT, tried)) for method, tried in trials.items()}
     for method, names in edges.items():
-        if names:
-            print(f"bart: {method} is best at the edge of what was tried for {', '.join(names)}", file=sys.stderr)
+        say_edges(f"bart: {method}", names)
     return dict(tuned=best, edges=edges, trials=trials, rows=tested)

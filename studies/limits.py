@@ -8,7 +8,6 @@ samplers what the study `samplers` found. Seconds are those of the processor. On
 import functools
 import itertools
 import json
-import sys
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from mrilab.trials import at_edge, best_trial
 from mrilab.volumes import Acquisition, Volume, load_volume
 
 from .scans import HEAD, KNEE, SLAB, TUMOUR, acquired, solve
+from .tuning import say_edges
 
 RESULTS = ["limits.json"]
 SIZE, SEEDS = [3, 3, 3], 1
@@ -108,9 +108,8 @@ def tuned(run, cases):
     best = []
     for tried in ([next(found) for _ in one] for one in asked):
         best.append(best_trial(tried)["settings"])
-        if edges := at_edge(dict.fromkeys(best[-1].keys() - {"tolerance"}, ()), tried):
-            print(f"limits: {tried[0]['method']} is best at the edge of what was tried for {' and '.join(edges)}: "
-                  f"{best[-1]}, {tried[0]['case']}", file=sys.stderr)
+        say_edges(f"limits: {tried[0]['method']}, {best[-1]}, {tried[0]['case']}",
+                  at_edge(dict.fromkeys(best[-1].keys() - {"tolerance"}, ()), tried))
     return dict(zip(TRIALS, (best[i::len(TRIALS)] for i in range(len(TRIALS))))) | {
         "variational": [{}] * len(cases), "dds": [SAMPLER | dict(eta=1.0)] * len(cases)}
 

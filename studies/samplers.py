@@ -20,7 +20,7 @@ from mrilab.volumes import volume_header
 from .comparison import CLASSICAL
 from .scans import PEOPLE, VALIDATION, here, reconstruction, simulated, solve
 from .sweep import check_sweep
-from .tuning import tune
+from .tuning import numbers, tune
 
 RESULTS = ["samplers.json"]
 VOXEL_SIZE, ACCELERATION, BLOCK = 2, 8, [-12, 12]
@@ -42,18 +42,6 @@ SETTINGS = {
     + grid(sigma=FIRST, gamma=(1.0, 10.0), planes=(list(PLANES),)) + grid(sigma=FIRST, planes=(list(PLANES),)),
     "iscs": grid(sigma=FIRST, gamma=(None, 1.0, 10.0)),
 }
-
-
-def numbers(setting):
-    """The numbers of a setting that have no ends of their own, as shares and counts have.
-
-    Examples
-    --------
-    >>> numbers({"sigma": [0.1, 0.01], "eta": 1.0, "gamma": None, "tv": 0.001})
-    {'first': 0.1, 'last': 0.01, 'tv': 0.001}
-    """
-    return dict(zip(("first", "last"), setting.get("sigma", ()))) | {
-        name: setting[name] for name in ("tv", "gamma", "weight") if setting.get(name) is not None}
 
 
 def beyond(best, tried):

@@ -10,7 +10,6 @@ A block of the readout keeps it short.
 """
 
 import copy
-import sys
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from mrilab.variational import reconstruct
 
 from .scans import PEOPLE, VALIDATION, here, prior_of, reconstruction, simulated
 from .sweep import check_sweep
-from .tuning import tune
+from .tuning import numbers, say_edges, tune
 
 RESULTS = ["solvers.json"]
 VOXEL_SIZE, BLOCK = 2, [-12, 12]
@@ -85,7 +84,7 @@ def draw(setting, generator):
 
 
 def around(setting, best):
-    """Half and twice each number, and the other choices.
+    """Half and twice each number, and the other orders of the noise levels.
 
     Examples
     --------
@@ -135,10 +134,8 @@ def edges(tried):
     ['weight']
     """
     alike = [t for t in tried if "iterations" not in t["settings"]]
-    full = [FIRST["fast"] | t["settings"] for t in alike]
-    return list(at_edge(dict.fromkeys(("weight", "first", "last"), ()), [
-        dict(settings=dict(weight=s["weight"], first=s["sigma"][0], last=s["sigma"][1]), psnr=t["psnr"])
-        for s, t in zip(full, alike)]))
+    return list(at_edge(numbers(FIRST["fast"]), [
+        dict(settings=numbers(FIRST["fast"] | t["settings"]), psnr=t["psnr"]) for t in alike]))
 
 
 def study(run):
@@ -186,9 +183,7 @@ def study(run):
     for scan, left in zip(SCANS, run.rows(excess, SCANS)):
         tried = [dict(settings=settings, psnr=next(found)["psnr"]) for settings in TRIED]
         scans.append(scan | dict(excess=left["excess"], trials=tried, edges=edges(tried)))
-        if scans[-1]["edges"]:
-            print(f"solvers: best at the edge of what was tried for {', '.join(scans[-1]['edges'])}: {scan}",
-                  file=sys.stderr)
+        say_edges(f"solvers: {scan}", scans[-1]["edges"])
     return dict(trials=trials, tuned=tuned, rows=tested, longer=longer, renoised=fresh, scans=scans,
                 ablations=[a | dict(changed=c) for a, c in zip(ablations, ABLATIONS)],
                 sparse=[a | dict(changed=c) for a, c in zip(sparse, SPARSE)])

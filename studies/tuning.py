@@ -97,6 +97,24 @@ def tune(run, sweep, methods=METHODS, count=COARSE):
                      for label, ends in ranges.items() if ends})
     edges = {label: list(found) for label, ends in ranges.items() if (found := at_edge(ends, trials[label]))}
     for label, names in edges.items():
-        tqdm.write(f"{label}: best at the edge of what was tried for {' and '.join(names)}", file=sys.stderr)
+        say_edges(label, names)
     return {"best": {label: best_trial(tried) for label, tried in trials.items()}, "trials": trials, "edges": edges} | {
         key: sweep[key] for key in ("volumes", "voxel_sizes", "accelerations", "blocks", "seeds")}
+
+
+def say_edges(label, names):
+    """Say which settings are best at the lowest or highest value that was tried, if any are."""
+    if names:
+        tqdm.write(f"{label}: best at the edge of what was tried for {' and '.join(names)}", file=sys.stderr)
+
+
+def numbers(setting):
+    """The numbers of a setting that have no ends of their own, as shares and counts have.
+
+    Examples
+    --------
+    >>> numbers({"sigma": [0.1, 0.01], "eta": 1.0, "gamma": None, "tv": 0.001})
+    {'first': 0.1, 'last': 0.01, 'tv': 0.001}
+    """
+    return dict(zip(("first", "last"), setting.get("sigma", ()))) | {
+        name: setting[name] for name in ("tv", "gamma", "weight") if setting.get(name) is not None}
